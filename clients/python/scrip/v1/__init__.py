@@ -1,0 +1,1 @@
+"""Generated from protos/scrip/v1 by `make proto`."""

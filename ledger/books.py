@@ -1,0 +1,176 @@
+"""The ledger as a whole: open it on a database, ask it to change something or to tell something, close it."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Final, Self
+from uuid import uuid4
+
+import structlog
+from sqlalchemy import insert, select
+
+from ledger.database import READERS_DEFAULT, CollisionError, Database, DatabaseUnavailableError, fsync_is_on
+from ledger.ids import AccountKey, IdPrefix, parse_id
+from ledger.migrations import migrate
+from ledger.model import (
+    DEFAULT_ASSET,
+    Accepted,
+    AccountName,
+    Asset,
+    Reason,
+    Refused,
+)
+from ledger.operations import Operation, Settle, check_account, check_asset
+from ledger.reports import AuditReport, Balances, FoundEntry, Page, Reports, TrialBalance
+from ledger.store import Store
+from ledger.tables import assets
+from ledger.writer import Delivery, Writer, WriterOptions, deliver
+
+SWEEP_MAX: Final = 1_000
+
+log = structlog.get_logger()
+
+
+def utc_now() -> datetime:
+    """The machine's clock, in UTC, to the microsecond."""
+    return datetime.now(UTC)
+
+
+class Ledger:
+    """The books of all tenants in one database. Safe to use from many threads.
+
+    url          sqlite:///path, or postgresql://user@host/name
+    clock        tells now, in UTC
+    readers      how many reads may run at once
+    row_locks    see Store
+    deliver_all  see Writer
+
+    Every method that talks to the database raises DatabaseUnavailableError if it cannot; a change may be repeated
+    with the same request_id then.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        options: WriterOptions | None = None,
+        readers: int = READERS_DEFAULT,
+        row_locks: bool = True,
+        deliver_all: Callable[[Delivery], None] = deliver,
+    ) -> None:
+        self._clock = clock
+        self._database = Database(url, readers=readers)
+        self._store = Store(self._database, holder=uuid4(), row_locks=row_locks)
+        self._reports = Reports(self._database)
+        self._writer = Writer(
+            self._database, self._store, options or WriterOptions(), clock=clock, deliver_all=deliver_all
+        )
+
+    def __str__(self) -> str:
+        return str(self._database)
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Brings the schema up to date and begins to take operations. May be called again after it failed.
+
+        raises   DatabaseMisusedError, DatabaseUnavailableError
+        """
+        self._database.take()
+        before, after = migrate(self._database)
+        if before != after:
+            log.info("schema_migrated", database=str(self), before=before, after=after)
+        with self._database.read() as connection:
+            if not fsync_is_on(connection):
+                log.warning("fsync_is_off", database=str(self), consequence="a crash can lose acknowledged operations")
+        self._writer.start()
+
+    def close(self) -> None:
+        """Takes nothing more, finishes what waits, and lets go of the database."""
+        self._writer.stop()
+        try:
+            self._store.let_go(self._clock())
+        except DatabaseUnavailableError as error:
+            log.warning("writer_id_not_given_free", error=str(error))
+        self._database.close()
+
+    def submit(self, operation: Operation, answer: Any = None, deadline: float | None = None) -> Any:
+        """Queues an operation; see Writer.submit."""
+        return self._writer.submit(operation, answer, deadline)
+
+    def execute(self, operation: Operation) -> Accepted | Refused:
+        """Does one operation and waits for the outcome."""
+        outcome: Accepted | Refused = self._writer.submit(operation).result()
+        return outcome
+
+    def define_asset(self, tenant: str, asset: str, scale: int) -> Asset | Refused:
+        """Defines what can be counted; the same definition again changes nothing.
+
+        scale     decimal places, 0 to 18, fixed for ever
+        refuses   ASSET_EXISTS if it is defined with another scale
+        raises    MalformedError
+        """
+        check_asset(asset, scale)
+        try:
+            with self._database.write() as connection:
+                wanted = select(assets.c.scale).where(assets.c.tenant == tenant, assets.c.asset == asset)
+                existing = 0 if asset == DEFAULT_ASSET else connection.execute(wanted).scalar_one_or_none()
+                if existing is None:
+                    connection.execute(insert(assets).values(tenant=tenant, asset=asset, scale=scale))
+                    connection.commit()
+        except CollisionError:
+            # Another server defined it at this moment; look again.
+            return self.define_asset(tenant, asset, scale)
+        if existing is not None and existing != scale:
+            figures = {"asset": asset, "scale": existing, "requested_scale": scale}
+            return Refused(reason=Reason.ASSET_EXISTS, figures=figures)
+        return Asset(tenant=tenant, asset=asset, scale=scale)
+
+    def assets(self, tenant: str) -> tuple[Asset, ...]:
+        """All assets of a tenant, by name."""
+        return self._reports.assets(tenant)
+
+    def balances(self, tenant: str, account_id: str, asset: str | None = None) -> Balances | Refused:
+        """See Reports.balances; raises MalformedError."""
+        check_account(AccountName(tenant=tenant, account_id=account_id, asset=asset or DEFAULT_ASSET))
+        return self._reports.balances(tenant, account_id, asset, self._clock())
+
+    def history(self, name: AccountName, page_size: int = 0, page_token: str = "") -> Page | Refused:
+        """See Reports.history; raises MalformedError."""
+        check_account(name)
+        return self._reports.history(name, page_size, page_token, self._clock())
+
+    def entry(self, tenant: str, entry_id: str) -> FoundEntry | Refused:
+        """One entry.
+
+        refuses   ENTRY_NOT_FOUND
+        """
+        parsed = parse_id(IdPrefix.ENTRY, entry_id)
+        found = None if parsed is None else self._reports.entry(tenant, *parsed, self._clock())
+        return found or Refused(reason=Reason.ENTRY_NOT_FOUND, figures={"entry_id": entry_id})
+
+    def trial_balance(self, tenant: str, asset: str | None = None) -> TrialBalance | Refused:
+        """See Reports.trial_balance."""
+        return self._reports.trial_balance(tenant, asset, self._clock())
+
+    def audit(self, tenant: str, account_id: str | None = None, asset: str | None = None) -> AuditReport | Refused:
+        """See Reports.audit."""
+        return self._reports.audit(tenant, account_id, asset, self._clock())
+
+    def sweep(self) -> int:
+        """Has the lapses of idle accounts written; returns how many accounts had any, at most SWEEP_MAX.
+
+        Nothing depends on it: every answer counts lapses whether they are written or not.
+        """
+        keys: list[AccountKey] = self._reports.overdue(self._clock(), SWEEP_MAX)
+        for waiting in [self._writer.submit(Settle(key=key)) for key in keys]:
+            waiting.result()
+        return len(keys)

@@ -1,0 +1,253 @@
+"""All that differs between engines: how to connect, to begin, to hand over rows, and what an error means."""
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Engine,
+    FromClause,
+    Text,
+    bindparam,
+    cast,
+    column,
+    create_engine,
+    event,
+    func,
+    make_url,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSON
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+READERS_DEFAULT: Final = 4
+BUSY_TIMEOUT_S: Final = 5
+CONNECT_TIMEOUT_S: Final = 5
+
+# The same row was written by another writer in the meantime; to be decided again.
+_COLLISION_SQLSTATES: Final = frozenset({"23505", "40001", "40P01"})
+_COLLISION_SQLITE: Final = frozenset({"SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"})
+# A bug rather than a passing trouble: syntax, data that does not fit, violated checks.
+_BUG_SQLSTATE_CLASSES: Final = ("22", "23", "42")
+_BUG_SQLITE: Final = ("SQLITE_CONSTRAINT", "SQLITE_ERROR", "SQLITE_MISMATCH", "SQLITE_RANGE", "SQLITE_MISUSE")
+
+# The writer reads by key and nothing else. Without these, a plan made while a table was small is kept when it is large.
+_WRITER_OPTIONS: Final = {
+    "synchronous_commit": "on",
+    "timezone": "UTC",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "30s",
+}
+_READER_OPTIONS: Final = {
+    "timezone": "UTC",
+    "default_transaction_isolation": r"repeatable\ read",
+    "default_transaction_read_only": "on",
+    "jit": "off",
+}
+
+
+class DatabaseUnavailableError(Exception):
+    """The database did not answer or did not confirm. The outcome is unknown; the same request may be repeated."""
+
+
+class DatabaseMisusedError(Exception):
+    """The database cannot be used as it is: a wrong URL, a newer schema, a file that another server holds."""
+
+
+class CollisionError(Exception):
+    """Another writer changed the same account first. Nothing was written; decide again."""
+
+
+class Database:
+    """One database, SQLite or PostgreSQL.
+
+    url       sqlite:///path or postgresql://user@host/name
+    readers   how many reads may run at once
+    """
+
+    def __init__(self, url: str, *, readers: int = READERS_DEFAULT) -> None:
+        self.url = _parse(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._lock_file: int | None = None
+        if self.is_sqlite:
+            self._writer = _sqlite_engine(self.url, pool_size=1, begin="BEGIN IMMEDIATE")
+            self._reader = _sqlite_engine(self.url, pool_size=readers, begin="BEGIN", pragmas=("query_only = ON",))
+        else:
+            self._writer = _postgresql_engine(self.url, _WRITER_OPTIONS, pool_size=1)
+            self._reader = _postgresql_engine(self.url, _READER_OPTIONS, pool_size=readers)
+
+    def __str__(self) -> str:
+        return self.url.render_as_string(hide_password=True)
+
+    def take(self) -> None:
+        """Makes this process the only one that writes to a SQLite file; nothing on other engines.
+
+        refuses   DatabaseMisusedError if another process has it or the file cannot be made
+        """
+        if not self.is_sqlite or self._lock_file is not None:
+            return
+        path = Path(str(self.url.database))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(f"{path.resolve()}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise DatabaseMisusedError(f"{path} cannot be opened: {error.strerror}. Choose another file.") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
+            raise DatabaseMisusedError(
+                f"Another Scrip server holds {path}. Stop it, choose another file, or use PostgreSQL for several servers."
+            ) from error
+        self._lock_file = lock
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction that may write. What the block does not commit is rolled back, which waits for no disk."""
+        with _translated(), self._writer.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent snapshot that cannot write."""
+        with _translated(), self._reader.connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Closes all connections and gives a SQLite file free."""
+        self._writer.dispose()
+        self._reader.dispose()
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+    def listed(self, parameter: str, *columns: Column[Any]) -> FromClause:
+        """Rows handed over as one parameter, to be joined with; encode them with `as_rows`."""
+        handed = bindparam(parameter, type_=Text)
+        if self.is_sqlite:
+            each = func.json_each(handed).table_valued("value", name=f"{parameter}_json")
+            picked = (func.json_extract(each.c.value, f"$.{c.name}", type_=c.type).label(c.name) for c in columns)
+            return select(*picked).subquery(parameter)
+        return (
+            func.json_to_recordset(cast(handed, JSON))
+            .table_valued(*(column(c.name, c.type) for c in columns), name=parameter)
+            .render_derived(with_types=True)
+        )
+
+
+def as_rows(rows: Iterable[Mapping[str, str | int]]) -> str:
+    """Rows as the parameter of a `listed` table; keys are UUIDs in plain hexadecimal."""
+    return json.dumps(list(rows), separators=(",", ":"))
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+        if backend == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        parsed.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise DatabaseMisusedError(f"{url!r} is not a database URL. {_URL_FORMS}") from error
+    if backend not in {"sqlite", "postgresql"}:
+        raise DatabaseMisusedError(f"{backend} is not an engine Scrip runs on. {_URL_FORMS}")
+    if backend == "sqlite" and parsed.database in {None, "", ":memory:"}:
+        raise DatabaseMisusedError(f"SQLite in memory would lose what was acknowledged. {_URL_FORMS}")
+    return parsed
+
+
+_URL_FORMS: Final = "Use sqlite:///path/to/file.db or postgresql://user:password@host:5432/database."
+
+
+def _sqlite_engine(url: URL, *, pool_size: int, begin: str, pragmas: tuple[str, ...] = ()) -> Engine:
+    engine = create_engine(
+        url, pool_size=pool_size, max_overflow=0, connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None}
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "fullfsync = ON", "cache_size = -65536", *pragmas):
+            connection.execute(f"PRAGMA {pragma}")
+
+    # The driver's own BEGIN would come late and without IMMEDIATE, and two readers could then not become writers.
+    @event.listens_for(engine, "begin")
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _postgresql_engine(url: URL, options: Mapping[str, str], *, pool_size: int) -> Engine:
+    settings = " ".join(f"-c {name}={value}" for name, value in options.items())
+    defaults = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "application_name": "scrip",
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 15_000,
+    }
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        connect_args={
+            **{name: value for name, value in defaults.items() if name not in url.query},
+            "options": f"{url.query.get('options', '')} {settings}".strip(),
+        },
+    )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turns the drivers' errors into the three that matter; a bug comes through as it is."""
+    try:
+        yield
+    except PoolTimeoutError as error:
+        raise DatabaseUnavailableError("all connections are busy") from error
+    except DBAPIError as error:
+        cause = error.orig
+        if _is_collision(cause):
+            raise CollisionError(str(cause)) from error
+        if error.connection_invalidated or not _is_bug(cause):
+            raise DatabaseUnavailableError(str(cause).strip() or type(cause).__name__) from error
+        raise
+
+
+def _is_collision(cause: BaseException | None) -> bool:
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorname", None) in _COLLISION_SQLITE
+    return isinstance(cause, psycopg.Error) and cause.sqlstate in _COLLISION_SQLSTATES
+
+
+def _is_bug(cause: BaseException | None) -> bool:
+    if isinstance(cause, sqlite3.Error):
+        name = getattr(cause, "sqlite_errorname", None)
+        return name is None or name.startswith(_BUG_SQLITE)
+    if isinstance(cause, psycopg.Error):
+        if cause.sqlstate is None:
+            return not isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
+        return cause.sqlstate.startswith(_BUG_SQLSTATE_CLASSES)
+    return True
+
+
+def fsync_is_on(connection: Connection) -> bool:
+    """False where the engine has been told not to wait for the disk, so that an acknowledged operation can be lost."""
+    if connection.dialect.name == "sqlite":
+        return True
+    return str(connection.execute(text("SHOW fsync")).scalar_one()) == "on"

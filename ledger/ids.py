@@ -1,0 +1,76 @@
+"""Names of things: account keys and the public ids that encode them.
+
+A public id is a prefix and the lower-case base32 text of the account key's 16 bytes followed by the number of the
+entry, big-endian without leading zero bytes. It needs no index: it says where the row is.
+"""
+
+from base64 import b32decode, b32encode
+from enum import StrEnum
+from functools import lru_cache
+from typing import NewType
+from uuid import UUID, uuid5
+
+AccountKey = NewType("AccountKey", UUID)
+
+SCRIP_NAMESPACE = UUID("6f0d7ae2-5b0c-5d3e-9a55-7c1d0e8f4b21")
+
+_KEY_BYTES = 16
+_NUMBER_BYTES_MAX = 8
+_TEXT_LENGTH_MAX = 48
+
+
+class IdPrefix(StrEnum):
+    """What a public id names. A page token has the form of one."""
+
+    ENTRY = "en_"
+    HOLD = "hd_"
+    LOT = "lt_"
+    PAGE = "pt_"
+
+
+@lru_cache(maxsize=200_000)
+def account_key(tenant: str, asset: str, account_id: str) -> AccountKey:
+    """The key under which everything about an account is stored, on every engine.
+
+    Neither a tenant nor an asset contains "/", so different accounts have different texts.
+    """
+    return AccountKey(uuid5(SCRIP_NAMESPACE, f"{tenant}/{asset}/{account_id}"))
+
+
+def public_id(prefix: IdPrefix, key: AccountKey, number: int) -> str:
+    """The text that names an entry, hold or lot to callers; `number` is that of the entry that made it."""
+    raw = key.bytes + number.to_bytes((number.bit_length() + 7) // 8, "big")
+    return prefix + b32encode(raw).decode("ascii").rstrip("=").lower()
+
+
+def parse_id(prefix: IdPrefix, text: str) -> tuple[AccountKey, int] | None:
+    """The key and number in a public id, or None if Scrip cannot have given it out."""
+    if not text.startswith(prefix) or not text.isascii() or len(text) > _TEXT_LENGTH_MAX:
+        return None
+    body = text[len(prefix) :].upper()
+    try:
+        raw = b32decode(body + "=" * (-len(body) % 8))
+    except ValueError:
+        return None
+    key, number = AccountKey(UUID(bytes=raw[:_KEY_BYTES].ljust(_KEY_BYTES, b"\0"))), int.from_bytes(raw[_KEY_BYTES:])
+    if number == 0 or number.bit_length() >= 8 * _NUMBER_BYTES_MAX or public_id(prefix, key, number) != text:
+        return None
+    return key, number
+
+
+def page_token(filters: tuple[str, ...], before: int) -> str:
+    """The text that continues a list after the entry of that number; good for the same filters only."""
+    return public_id(IdPrefix.PAGE, _filter_key(filters, before), before)
+
+
+def parse_page_token(filters: tuple[str, ...], text: str) -> int | None:
+    """The entry number in a page token; None if it was not given out for these filters."""
+    parsed = parse_id(IdPrefix.PAGE, text)
+    if parsed is None or parsed[0] != _filter_key(filters, parsed[1]):
+        return None
+    return parsed[1]
+
+
+def _filter_key(filters: tuple[str, ...], before: int) -> AccountKey:
+    # Not an account's key, but as long and as good at being different.
+    return AccountKey(uuid5(SCRIP_NAMESPACE, "\0".join((*filters, str(before)))))

@@ -1,0 +1,314 @@
+"""What a batch reads and writes. All statements are made once; each touches whole batches at a time."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, Table, Update, and_, bindparam, insert, select, update
+
+from ledger.chart import Code
+from ledger.database import CollisionError, Database, as_rows
+from ledger.ids import AccountKey
+from ledger.model import DEFAULT_ASSET, Accepted, AccountName, Asset, Entry, Hold, Line, Lot, State
+from ledger.operations import Capture, Operation, Release, Settle
+from ledger.rows import (
+    Values,
+    account_of,
+    account_row,
+    entry_of,
+    entry_row,
+    hold_of,
+    hold_row,
+    line_of,
+    line_row,
+    lot_of,
+    lot_row,
+)
+from ledger.tables import accounts, assets, entries, holds, lines, lots, totals, writers
+
+# A writer id whose holder has written nothing for so long may be taken over.
+WRITER_LEASE: Final = timedelta(seconds=60)
+
+Totals = dict[tuple[str, str, Code], tuple[int, int]]
+
+
+class WriterLostError(CollisionError):
+    """This process was silent for so long that another took its writer id; it takes a new one."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Changes:
+    """What a batch has decided to write, per account."""
+
+    states: dict[AccountKey, State]
+    loaded_seq: dict[AccountKey, int]
+    entries: list[Entry] = field(default_factory=list)
+    lots: dict[tuple[AccountKey, int], Lot] = field(default_factory=dict)
+    holds: dict[tuple[AccountKey, int], Hold] = field(default_factory=dict)
+
+    def add(self, key: AccountKey, accepted: Accepted) -> None:
+        """Takes over one decision; the next one on the same account sees it."""
+        self.states[key].apply(accepted)
+        self.entries.extend(accepted.entries)
+        self.lots.update(((key, lot.number), lot) for lot in accepted.lots)
+        self.holds.update(((key, hold.number), hold) for hold in accepted.holds)
+
+
+class Store:
+    """Loads the state of a batch's accounts and saves what was decided about them.
+
+    holder      names this process among those that write to the database
+    row_locks   lock the accounts of a batch where the engine can, so that servers queue instead of colliding;
+                correctness does not rest on it
+    """
+
+    def __init__(self, database: Database, *, holder: UUID, row_locks: bool = True) -> None:
+        self._database = database
+        self._holder = holder
+        self._writer: int | None = None
+        self._totals: Totals = {}
+        self._assets: dict[tuple[str, str], Asset] = {}
+        self._statements = _Statements(database, row_locks=row_locks)
+
+    def _claim(self, connection: Connection, now: datetime) -> None:
+        """Takes a writer id that nobody holds, in the transaction of the batch, and reads its totals.
+
+        raises   CollisionError if another process takes the same one at this moment
+        """
+        free_since = now - WRITER_LEASE
+        rows = connection.execute(select(writers).order_by(writers.c.writer)).all()
+        free = next((row for row in rows if row.holder is None or row.renewed_at < free_since), None)
+        values = {"holder": self._holder, "renewed_at": now}
+        if free is None:
+            writer = max((row.writer for row in rows), default=0) + 1
+            connection.execute(insert(writers).values(writer=writer, **values))
+        else:
+            writer = free.writer
+            taken = update(writers).where(writers.c.writer == writer, writers.c.renewed_at == free.renewed_at)
+            if connection.execute(taken.values(values)).rowcount != 1:
+                raise CollisionError("another process took the writer id first")
+        rows = connection.execute(select(totals).where(totals.c.writer == writer)).all()
+        self._totals = {(row.tenant, row.asset, Code(row.code)): (row.debits, row.credits) for row in rows}
+        self._writer = writer
+
+    def forget(self) -> None:
+        """Drops what is remembered between batches; to be called whenever a transaction was not confirmed."""
+        self._writer = None
+
+    def let_go(self, now: datetime) -> None:
+        """Gives the writer id free at once, for the next process."""
+        if self._writer is None:
+            return
+        with self._database.write() as connection:
+            mine = update(writers).where(writers.c.writer == self._writer, writers.c.holder == self._holder)
+            connection.execute(mine.values(holder=None, renewed_at=now))
+            connection.commit()
+        self._writer = None
+
+    def load(self, connection: Connection, operations: Sequence[Operation]) -> Changes:
+        """The state of every account the operations name, nothing decided yet."""
+        states = {operation.key: State() for operation in operations}
+        keys = as_rows({"account_key": key.hex} for key in states)
+        for row in connection.execute(self._statements.accounts, {"keys": keys}):
+            states[AccountKey(row.account_key)].account = account_of(row)
+        for row in connection.execute(self._statements.open_lots, {"keys": keys}):
+            states[AccountKey(row.account_key)].lots[row.lot] = lot_of(row)
+        for row in connection.execute(self._statements.open_holds, {"keys": keys}):
+            states[AccountKey(row.account_key)].holds[row.hold] = hold_of(row)
+        self._load_named_holds(connection, operations, states)
+        self._load_posted(connection, operations, states)
+        self._load_assets(connection, operations, states)
+        loaded_seq = {key: 0 if state.account is None else state.account.seq for key, state in states.items()}
+        return Changes(states=states, loaded_seq=loaded_seq)
+
+    def save(self, connection: Connection, changes: Changes, now: datetime) -> Totals:
+        """Writes what was decided; returns this writer's totals as they are if the transaction commits.
+
+        raises   WriterLostError, CollisionError
+        """
+        if self._writer is None:
+            self._claim(connection, now)
+        # The entries go first: if another writer was faster, nothing else is written in vain.
+        ordered = sorted(changes.entries, key=lambda entry: (entry.key, entry.seq))
+        connection.execute(insert(entries), [entry_row(entry) for entry in ordered])
+        if line_rows := [line_row(entry, n, line) for entry in ordered for n, line in enumerate(entry.lines)]:
+            connection.execute(insert(lines), line_rows)
+        self._save_accounts(connection, changes)
+        self._save_lots_and_holds(connection, changes)
+        mine = update(writers).where(writers.c.writer == self._writer, writers.c.holder == self._holder)
+        if connection.execute(mine.values(renewed_at=now)).rowcount != 1:
+            raise WriterLostError("another process took this writer's id")
+        return self._save_totals(connection, changes)
+
+    def remember(self, confirmed: Totals) -> None:
+        """Takes over the totals of a transaction that has been committed."""
+        self._totals.update(confirmed)
+
+    def _load_named_holds(
+        self, connection: Connection, operations: Iterable[Operation], states: Mapping[AccountKey, State]
+    ) -> None:
+        named = {
+            (operation.key, operation.hold)
+            for operation in operations
+            if isinstance(operation, Capture | Release) and operation.hold not in states[operation.key].holds
+        }
+        if not named:
+            return
+        parameter = as_rows({"account_key": key.hex, "hold": hold} for key, hold in named)
+        for row in connection.execute(self._statements.named_holds, {"named": parameter}):
+            states[AccountKey(row.account_key)].holds[row.hold] = hold_of(row)
+
+    def _load_posted(
+        self, connection: Connection, operations: Iterable[Operation], states: Mapping[AccountKey, State]
+    ) -> None:
+        asked = {(op.key, op.request_id) for op in operations if not isinstance(op, Settle)}
+        if not asked:
+            return
+        parameter = as_rows({"account_key": key.hex, "request_id": request_id} for key, request_id in asked)
+        rows = connection.execute(self._statements.posted, {"asked": parameter}).all()
+        for entry in read_entries(connection, self._database, rows):
+            if entry.request_id is not None:
+                states[entry.key].posted[entry.request_id] = entry
+
+    def _load_assets(
+        self, connection: Connection, operations: Iterable[Operation], states: Mapping[AccountKey, State]
+    ) -> None:
+        names = {
+            op.key: op.account if not isinstance(op, Capture | Release | Settle) else _name_in(states[op.key])
+            for op in operations
+        }
+        wanted = {(name.tenant, name.asset) for name in names.values() if name is not None}
+        if unknown := wanted - self._assets.keys():
+            self._assets |= read_assets(connection, {tenant for tenant, _ in unknown})
+        for key, name in names.items():
+            states[key].asset = None if name is None else self._assets.get((name.tenant, name.asset))
+
+    def _save_accounts(self, connection: Connection, changes: Changes) -> None:
+        changed = sorted({entry.key for entry in changes.entries})
+        new, old = [], []
+        for key in changed:
+            account = changes.states[key].account
+            if account is not None:
+                (old if changes.loaded_seq[key] else new).append(account_row(key, account))
+        if new:
+            connection.execute(insert(accounts), new)
+        if old:
+            connection.execute(_UPDATE_ACCOUNT, [_for_update(row, "account_key") for row in old])
+
+    def _save_lots_and_holds(self, connection: Connection, changes: Changes) -> None:
+        for table, update_one, number, rows in (
+            (lots, _UPDATE_LOT, "lot", [lot_row(key, lot) for (key, _), lot in sorted(changes.lots.items(), key=_at)]),
+            (holds, _UPDATE_HOLD, "hold", [hold_row(key, h) for (key, _), h in sorted(changes.holds.items(), key=_at)]),
+        ):
+            # A lot or hold has the number of the entry that made it, so what is new has a number above those loaded.
+            new = [row for row in rows if row[number] > changes.loaded_seq[row["account_key"]]]
+            old = [row for row in rows if row[number] <= changes.loaded_seq[row["account_key"]]]
+            if new:
+                connection.execute(insert(table), new)
+            if old:
+                connection.execute(update_one, [_for_update(row, "account_key", number) for row in old])
+
+    def _save_totals(self, connection: Connection, changes: Changes) -> Totals:
+        # Only this process writes this writer's rows, so it knows them, and can write sums of any size.
+        sums: dict[tuple[str, str, Code], list[int]] = defaultdict(lambda: [0, 0])
+        for entry in changes.entries:
+            name = _name_in(changes.states[entry.key])
+            if name is not None:
+                for line in entry.lines:
+                    sums[name.tenant, name.asset, line.debit][0] += line.amount
+                    sums[name.tenant, name.asset, line.credit][1] += line.amount
+        confirmed, new, old = {}, [], []
+        for place, (debits, credits_) in sorted(sums.items()):
+            before = self._totals.get(place)
+            total = confirmed[place] = (debits + before[0], credits_ + before[1]) if before else (debits, credits_)
+            tenant, asset, code = place
+            row = {"writer": self._writer, "tenant": tenant, "asset": asset, "code": code.value}
+            (old if before else new).append({**row, "debits": total[0], "credits": total[1]})
+        if new:
+            connection.execute(insert(totals), new)
+        if old:
+            connection.execute(_UPDATE_TOTAL, [_for_update(row, "writer", "tenant", "asset", "code") for row in old])
+        return confirmed
+
+
+class _Statements:
+    """The statements of a batch; what they take is handed over as rows."""
+
+    def __init__(self, database: Database, *, row_locks: bool) -> None:
+        keys = database.listed("keys", accounts.c.account_key)
+        named = database.listed("named", holds.c.account_key, holds.c.hold)
+        asked = database.listed("asked", entries.c.account_key, entries.c.request_id)
+        loaded = select(accounts).join(keys, keys.c.account_key == accounts.c.account_key)
+        # Locked in order of the key, so that two batches that touch the same accounts cannot wait for each other.
+        ordered = loaded.order_by(accounts.c.account_key)
+        self.accounts = ordered.with_for_update(of=accounts) if row_locks else ordered
+        self.open_lots = (
+            select(lots).join(keys, keys.c.account_key == lots.c.account_key).where(lots.c.open == 1)
+        )
+        self.open_holds = (
+            select(holds).join(keys, keys.c.account_key == holds.c.account_key).where(holds.c.open == 1)
+        )
+        self.named_holds = select(holds).join(
+            named, and_(named.c.account_key == holds.c.account_key, named.c.hold == holds.c.hold)
+        )
+        self.posted = select(entries).join(
+            asked, and_(asked.c.account_key == entries.c.account_key, asked.c.request_id == entries.c.request_id)
+        )
+
+
+def _update_by(table: Table, *by: str, columns: Iterable[str]) -> Update:
+    """An update of one row, whose key parameters are named old_…, since a column's own name is its new value."""
+    found = and_(*(table.c[name] == bindparam(f"old_{name}") for name in by))
+    return update(table).where(found).values({name: bindparam(name) for name in columns})
+
+
+def _for_update(row: Values, *by: str) -> Values:
+    for name in by:
+        row[f"old_{name}"] = row.pop(name)
+    return row
+
+
+_UPDATE_ACCOUNT: Final = _update_by(accounts, "account_key", columns=("available", "held", "owed", "seq", "as_of", "head"))
+_UPDATE_LOT: Final = _update_by(lots, "account_key", "lot", columns=("remaining", "held", "open"))
+_UPDATE_HOLD: Final = _update_by(holds, "account_key", "hold", columns=("state", "ended_at", "open"))
+_UPDATE_TOTAL: Final = _update_by(totals, "writer", "tenant", "asset", "code", columns=("debits", "credits"))
+
+
+def read_assets(connection: Connection, tenants: Collection[str]) -> dict[tuple[str, str], Asset]:
+    """All assets of the tenants, the one that exists from the start included."""
+    rows = connection.execute(select(assets).where(assets.c.tenant.in_(sorted(tenants)))).all()
+    found = {(tenant, DEFAULT_ASSET): Asset(tenant=tenant, asset=DEFAULT_ASSET, scale=0) for tenant in tenants}
+    found.update({(row.tenant, row.asset): Asset(tenant=row.tenant, asset=row.asset, scale=row.scale) for row in rows})
+    return found
+
+
+def read_entries(connection: Connection, database: Database, rows: Sequence[Row[Any]]) -> list[Entry]:
+    """The entries of these rows of `entries`, with their lines and what grants made."""
+    if not rows:
+        return []
+    wanted = as_rows({"account_key": row.account_key.hex, "seq": row.seq} for row in rows)
+    listed = database.listed("wanted", entries.c.account_key, entries.c.seq)
+    at = and_(listed.c.account_key == lines.c.account_key, listed.c.seq == lines.c.seq)
+    of: dict[tuple[UUID, int], list[Line]] = defaultdict(list)
+    found = connection.execute(select(lines).join(listed, at).order_by(lines.c.n), {"wanted": wanted})
+    for row in found:
+        of[row.account_key, row.seq].append(line_of(row))
+    at = and_(listed.c.account_key == lots.c.account_key, listed.c.seq == lots.c.lot)
+    terms = {
+        (row.account_key, row.lot): lot_of(row).terms
+        for row in connection.execute(select(lots).join(listed, at), {"wanted": wanted})
+    }
+    return [
+        entry_of(row, tuple(of[row.account_key, row.seq]), terms.get((row.account_key, row.seq))) for row in rows
+    ]
+
+
+def _name_in(state: State) -> AccountName | None:
+    return None if state.account is None else state.account.name
+
+
+def _at(item: tuple[tuple[AccountKey, int], object]) -> tuple[AccountKey, int]:
+    return item[0]

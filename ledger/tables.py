@@ -1,0 +1,210 @@
+"""The tables, the same on every engine. All that belongs to an account begins with its key.
+
+There are no foreign keys and no triggers: rows are only written by the writer, whole batches at a time, and the audit
+proves what a constraint could only hope for. What a decision rests on are two keys of `entries`.
+"""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+
+class Instant(TypeDecorator[datetime]):
+    """A point in time, in UTC, to the microsecond. Where there is no such type, text that sorts like time."""
+
+    impl = TIMESTAMP(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[datetime] | TypeEngine[str]:
+        """Text on SQLite."""
+        return String(32) if dialect.name == "sqlite" else self.impl_instance
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | str | None:
+        """Only instants that know their zone come this far."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+    def process_result_value(self, value: datetime | str | None, dialect: Dialect) -> datetime | None:
+        """The same instant in UTC."""
+        return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+class Exact(TypeDecorator[int]):
+    """A whole number that may outgrow 64 bits. SQLite would turn such a number into a float, so there it is text."""
+
+    impl = Numeric(60, 0)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Decimal] | TypeEngine[str]:
+        """Text on SQLite."""
+        return Text() if dialect.name == "sqlite" else self.impl_instance
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> Decimal | str | None:
+        """Digits either way."""
+        if value is None:
+            return None
+        return str(value) if dialect.name == "sqlite" else Decimal(value)
+
+    def process_result_value(self, value: Decimal | str | None, dialect: Dialect) -> int | None:
+        """An int, however large."""
+        return None if value is None else int(value)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+assets = Table(
+    "assets",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("asset", String, primary_key=True),
+    Column("scale", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account_key", Uuid, primary_key=True),
+    Column("available", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    Column("owed", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("as_of", Instant, nullable=False),
+    Column("tenant", String, nullable=False),
+    Column("account_id", String, nullable=False),
+    Column("asset", String, nullable=False),
+    Column("head", LargeBinary, nullable=False),
+    CheckConstraint("available >= 0 AND held >= 0 AND owed >= 0", name="never_negative"),
+    Index(None, "tenant", "account_id"),
+    sqlite_with_rowid=False,
+)
+
+# The primary key is the lock: two writers that decided on the same state write the same seq, and one of them fails.
+# The unique request_id is the promise that one request has one effect.
+entries = Table(
+    "entries",
+    metadata,
+    Column("account_key", Uuid, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("effective_at", Instant, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Column("available", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    Column("owed", BigInteger, nullable=False),
+    Column("pending", BigInteger, nullable=False),
+    Column("hold", BigInteger),
+    Column("hold_expires_at", Instant),
+    Column("kind", String, nullable=False),
+    Column("request_id", String),
+    Column("fingerprint", String, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("description", String),
+    Column("reference", String),
+    Column("actor", String),
+    Column("metadata", String),
+    UniqueConstraint("account_key", "request_id"),
+    sqlite_with_rowid=False,
+)
+
+lines = Table(
+    "lines",
+    metadata,
+    Column("account_key", Uuid, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("lot", BigInteger),
+    Column("debit", String, nullable=False),
+    Column("credit", String, nullable=False),
+    CheckConstraint("amount > 0", name="amount_positive"),
+    CheckConstraint("debit <> credit", name="sides_differ"),
+    sqlite_with_rowid=False,
+)
+
+# `open` is a column of its own, so that an index of the open ones need not be touched by each change of an amount.
+lots = Table(
+    "lots",
+    metadata,
+    Column("account_key", Uuid, primary_key=True),
+    Column("lot", BigInteger, primary_key=True, autoincrement=False),
+    Column("granted", BigInteger, nullable=False),
+    Column("remaining", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    Column("effective_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("cost", BigInteger),
+    Column("priority", Integer, nullable=False),
+    Column("open", Integer, nullable=False),
+    Column("source", String, nullable=False),
+    Column("currency", String),
+    CheckConstraint("remaining >= 0 AND held >= 0 AND remaining + held <= granted", name="never_negative"),
+    Index("ix_lots_open", "account_key", postgresql_where=text("open = 1"), sqlite_where=text("open = 1")),
+    Index("ix_lots_expiring", "expires_at", postgresql_where=text("open = 1"), sqlite_where=text("open = 1")),
+    sqlite_with_rowid=False,
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("account_key", Uuid, primary_key=True),
+    Column("hold", BigInteger, primary_key=True, autoincrement=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("open", Integer, nullable=False),
+    Column("state", String, nullable=False),
+    Column("drawn", String, nullable=False),
+    CheckConstraint("amount > 0", name="amount_positive"),
+    Index("ix_holds_open", "account_key", postgresql_where=text("open = 1"), sqlite_where=text("open = 1")),
+    Index("ix_holds_expiring", "expires_at", postgresql_where=text("open = 1"), sqlite_where=text("open = 1")),
+    sqlite_with_rowid=False,
+)
+
+# One row set per writer, so that no two writers ever wait for the same row; the trial balance is their sum.
+totals = Table(
+    "totals",
+    metadata,
+    Column("writer", Integer, primary_key=True, autoincrement=False),
+    Column("tenant", String, primary_key=True),
+    Column("asset", String, primary_key=True),
+    Column("code", String, primary_key=True),
+    Column("debits", Exact, nullable=False),
+    Column("credits", Exact, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Who may write which row set of `totals`. Each transaction of a writer renews its row and fails if it has lost it.
+writers = Table(
+    "writers",
+    metadata,
+    Column("writer", Integer, primary_key=True, autoincrement=False),
+    Column("holder", Uuid),
+    Column("renewed_at", Instant, nullable=False),
+)

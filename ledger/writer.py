@@ -1,0 +1,259 @@
+"""The one thread that changes the books: takes what has queued up, decides it, writes it in one transaction, answers."""
+
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+from uuid import uuid4
+
+import structlog
+
+from ledger.database import CollisionError, Database, DatabaseUnavailableError
+from ledger.decide import decide
+from ledger.model import NO_MEMO, Accepted, Refused, State
+from ledger.operations import Operation, Settle
+from ledger.store import Changes, Store
+
+ATTEMPTS_MAX: Final = 20
+_PAUSE_BETWEEN_ATTEMPTS_S: Final = 0.01
+
+log = structlog.get_logger()
+
+
+class NotDoneError(Exception):
+    """Nothing was decided, or the outcome is unknown. May be asked again with the same request_id."""
+
+
+class QueueFullError(NotDoneError):
+    """Too many operations are waiting."""
+
+    def __init__(self, queue_max: int) -> None:
+        super().__init__(f"{queue_max} operations are waiting already")
+        self.queue_max = queue_max
+
+
+class StoppingError(NotDoneError):
+    """The writer takes no more operations."""
+
+
+class DeadlinePassedError(NotDoneError):
+    """The caller's deadline passed before the operation was decided; nothing was written."""
+
+
+class IncidentError(Exception):
+    """A bug; the log has the details under the incident's id."""
+
+    def __init__(self, incident_id: str) -> None:
+        super().__init__(f"incident {incident_id}")
+        self.incident_id = incident_id
+
+
+class Answer(Protocol):
+    """What an answer is delivered to; futures of concurrent.futures and of asyncio are such."""
+
+    def cancelled(self) -> bool:
+        """True if nobody waits any more."""
+
+    def set_result(self, result: Any, /) -> None:
+        """Called once with Accepted or Refused."""
+
+    def set_exception(self, exception: Any, /) -> None:
+        """Called instead if nothing was decided."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """An operation in the queue.
+
+    deadline   by time.monotonic(); None: no limit
+    """
+
+    operation: Operation
+    answer: Any
+    deadline: float | None
+
+    def is_given_up(self) -> bool:
+        """True if the caller has gone or the deadline has passed."""
+        return self.answer.cancelled() or (self.deadline is not None and self.deadline <= time.monotonic())
+
+
+Outcome = Accepted | Refused | Exception
+Delivery = Sequence[tuple[Any, Outcome]]
+
+
+def deliver(outcomes: Delivery) -> None:
+    """Resolves each answer with its outcome, in the calling thread."""
+    for answer, outcome in outcomes:
+        if answer.done():
+            continue
+        try:
+            if isinstance(outcome, Exception):
+                answer.set_exception(outcome)
+            else:
+                answer.set_result(outcome)
+        except InvalidStateError:
+            # The caller gave up at this very moment.
+            continue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterOptions:
+    """How operations are gathered into batches.
+
+    batch_max   operations per transaction
+    linger_ms   how long to wait for more of them, and only when there is load
+    queue_max   operations that may wait; more are refused at once
+    """
+
+    batch_max: int = 1000
+    linger_ms: float = 5.0
+    queue_max: int = 10_000
+
+
+class Writer:
+    """Group commit: many operations, each decided on its own, share one transaction.
+
+    clock        tells now, in UTC
+    deliver_all  is handed the outcomes of a batch in the writer's thread, once they are durable
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        store: Store,
+        options: WriterOptions,
+        *,
+        clock: Callable[[], datetime],
+        deliver_all: Callable[[Delivery], None] = deliver,
+    ) -> None:
+        self._database, self._store, self._options = database, store, options
+        self._clock, self._deliver_all = clock, deliver_all
+        self._queue: deque[Waiting] = deque()
+        self._changed = threading.Condition()
+        # The writer is woken when so many operations wait.
+        self._wake_at = 1
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="scrip-writer", daemon=True)
+
+    def start(self) -> None:
+        """Begins to take operations."""
+        self._thread.start()
+
+    def submit(self, operation: Operation, answer: Any = None, deadline: float | None = None) -> Any:
+        """Queues an operation; returns what it will be answered to.
+
+        answer     a future to be resolved; None: a new concurrent.futures.Future
+        deadline   by time.monotonic(); an operation not decided by then is dropped
+        raises     QueueFullError, StoppingError
+        """
+        answer = Future() if answer is None else answer
+        with self._changed:
+            if self._stopping:
+                raise StoppingError("the ledger is being closed")
+            if len(self._queue) >= self._options.queue_max:
+                raise QueueFullError(self._options.queue_max)
+            self._queue.append(Waiting(operation, answer, deadline))
+            if len(self._queue) >= self._wake_at:
+                self._changed.notify()
+        return answer
+
+    def stop(self) -> None:
+        """Takes nothing more, finishes what waits, and returns when all is answered."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        load = 0
+        while batch := self._take(load):
+            load = len(batch)
+            self._deliver_all(self._answered(batch))
+
+    def _take(self, load: int) -> list[Waiting]:
+        """The next batch; empty when stopped and nothing waits.
+
+        load   how many the last batch had: with more than one there are several callers, who are likely back soon
+        """
+        options = self._options
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._stopping)
+            expected = min(load, options.batch_max)
+            if len(self._queue) < expected and expected > 1 and options.linger_ms > 0 and not self._stopping:
+                self._wake_at = expected
+                self._changed.wait_for(lambda: len(self._queue) >= expected or self._stopping, options.linger_ms / 1000)
+                self._wake_at = 1
+            return [self._queue.popleft() for _ in range(min(len(self._queue), options.batch_max))]
+
+    def _answered(self, batch: list[Waiting]) -> Delivery:
+        began = time.perf_counter()
+        outcomes: Delivery
+        try:
+            outcomes = self._done(batch)
+        except DatabaseUnavailableError as error:
+            log.error("batch_not_confirmed", operations=len(batch), error=str(error))
+            outcomes = [(waiting.answer, NotDoneError(str(error))) for waiting in batch]
+        except Exception:  # noqa: BLE001 -- whatever it is, only the operation that causes it may fail
+            if len(batch) > 1:
+                log.warning("batch_broke", operations=len(batch), exc_info=True)
+                return [outcome for waiting in batch for outcome in self._answered([waiting])]
+            outcomes = [(batch[0].answer, _incident(batch[0].operation))]
+        log.debug("batch", operations=len(batch), ms=round((time.perf_counter() - began) * 1000, 2))
+        return outcomes
+
+    def _done(self, batch: list[Waiting]) -> Delivery:
+        """The outcomes of a batch, durable. Decides again as long as another writer is faster."""
+        for attempt in range(ATTEMPTS_MAX):
+            try:
+                return self._attempt(batch)
+            except CollisionError as error:
+                self._store.forget()
+                log.info("batch_collided", operations=len(batch), attempt=attempt, error=str(error))
+                # Random, so that two writers do not collide again and again.
+                time.sleep(random.uniform(0, _PAUSE_BETWEEN_ATTEMPTS_S) * min(attempt, 8))  # noqa: S311 -- no secret
+            except BaseException:
+                self._store.forget()
+                raise
+        raise DatabaseUnavailableError(f"other writers were faster {ATTEMPTS_MAX} times")
+
+    def _attempt(self, batch: list[Waiting]) -> Delivery:
+        given_up = [(waiting.answer, DeadlinePassedError()) for waiting in batch if waiting.is_given_up()]
+        gone = {id(answer) for answer, _ in given_up}
+        asked = [waiting for waiting in batch if id(waiting.answer) not in gone]
+        if not asked:
+            return given_up
+        now = self._clock()
+        with self._database.write() as connection:
+            changes = self._store.load(connection, [waiting.operation for waiting in asked])
+            decided = [(waiting.answer, _decide(changes, waiting.operation, now)) for waiting in asked]
+            if changes.entries:
+                confirmed = self._store.save(connection, changes, now)
+                connection.commit()
+                self._store.remember(confirmed)
+        return [*given_up, *decided]
+
+
+def _decide(changes: Changes, operation: Operation, now: datetime) -> Outcome:
+    """Decides one operation and takes over what it changes. If deciding crashes, only this operation fails."""
+    state: State = changes.states[operation.key]
+    try:
+        outcome = decide(state, operation, now)
+    except Exception:  # noqa: BLE001 -- a bug in deciding must not disturb the neighbours in the batch
+        return _incident(operation)
+    if isinstance(outcome, Accepted):
+        changes.add(operation.key, outcome)
+    return outcome
+
+
+def _incident(operation: Operation) -> IncidentError:
+    """Logs the exception being handled under a new id. What callers attach to an operation stays out of the log."""
+    incident = IncidentError(uuid4().hex)
+    shown = operation if isinstance(operation, Settle) else replace(operation, memo=NO_MEMO)
+    log.exception("operation_broke", incident_id=incident.incident_id, operation=repr(shown))
+    return incident

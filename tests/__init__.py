@@ -1,0 +1,1 @@
+"""The laws of the books, and that the whole house keeps them."""
