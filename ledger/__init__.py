@@ -12,8 +12,9 @@ Each change is answered with Accepted or Refused; a malformed one cannot be made
 from ledger.audit import TrialBalanceRow
 from ledger.books import Ledger, utc_now
 from ledger.chart import CHART, AccountType, Code, Source
-from ledger.database import DatabaseMisusedError, DatabaseUnavailableError
+from ledger.database import DatabaseMisusedError, DatabaseUnavailableError, parse_url
 from ledger.ids import AccountKey, IdPrefix, parse_id, public_id
+from ledger.migrations import migrate_database
 from ledger.model import (
     DEFAULT_ASSET,
     DEFAULT_TENANT,
@@ -53,8 +54,8 @@ from ledger.reports import (
     TrialBalance,
 )
 from ledger.writer import (
-    Delivery,
     DeadlinePassedError,
+    Delivery,
     IncidentError,
     NotDoneError,
     QueueFullError,
@@ -114,7 +115,9 @@ __all__ = [
     "Violation",
     "WriterOptions",
     "deliver",
+    "migrate_database",
     "parse_id",
+    "parse_url",
     "public_id",
     "utc_now",
 ]

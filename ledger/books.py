@@ -1,9 +1,10 @@
 """The ledger as a whole: open it on a database, ask it to change something or to tell something, close it."""
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 from uuid import uuid4
 
 import structlog
@@ -24,7 +25,7 @@ from ledger.operations import Operation, Settle, check_account, check_asset
 from ledger.reports import AuditReport, Balances, FoundEntry, Page, Reports, TrialBalance
 from ledger.store import Store
 from ledger.tables import assets
-from ledger.writer import Delivery, Writer, WriterOptions, deliver
+from ledger.writer import Answer, Delivery, Writer, WriterOptions, deliver
 
 SWEEP_MAX: Final = 1_000
 
@@ -60,9 +61,10 @@ class Ledger:
         deliver_all: Callable[[Delivery], None] = deliver,
     ) -> None:
         self._clock = clock
+        self._is_open = False
         self._database = Database(url, readers=readers)
         self._store = Store(self._database, holder=uuid4(), row_locks=row_locks)
-        self._reports = Reports(self._database)
+        self._all_reports = Reports(self._database)
         self._writer = Writer(
             self._database, self._store, options or WriterOptions(), clock=clock, deliver_all=deliver_all
         )
@@ -92,6 +94,7 @@ class Ledger:
             if not fsync_is_on(connection):
                 log.warning("fsync_is_off", database=str(self), consequence="a crash can lose acknowledged operations")
         self._writer.start()
+        self._is_open = True
 
     def close(self) -> None:
         """Takes nothing more, finishes what waits, and lets go of the database."""
@@ -102,14 +105,29 @@ class Ledger:
             log.warning("writer_id_not_given_free", error=str(error))
         self._database.close()
 
-    def submit(self, operation: Operation, answer: Any = None, deadline: float | None = None) -> Any:
+    @property
+    def _reports(self) -> Reports:
+        self._require_open()
+        return self._all_reports
+
+    def _require_open(self) -> None:
+        if not self._is_open:
+            raise DatabaseUnavailableError("the database has not been reached yet")
+
+    def submit(self, operation: Operation, answer: Answer, deadline: float | None = None) -> None:
         """Queues an operation; see Writer.submit."""
-        return self._writer.submit(operation, answer, deadline)
+        self._require_open()
+        self._writer.submit(operation, answer, deadline)
+
+    def queue(self, operation: Operation) -> Future[Accepted | Refused]:
+        """Queues an operation; the future is resolved once its outcome is durable."""
+        answer: Future[Accepted | Refused] = Future()
+        self.submit(operation, answer)
+        return answer
 
     def execute(self, operation: Operation) -> Accepted | Refused:
         """Does one operation and waits for the outcome."""
-        outcome: Accepted | Refused = self._writer.submit(operation).result()
-        return outcome
+        return self.queue(operation).result()
 
     def define_asset(self, tenant: str, asset: str, scale: int) -> Asset | Refused:
         """Defines what can be counted; the same definition again changes nothing.
@@ -119,6 +137,7 @@ class Ledger:
         raises    MalformedError
         """
         check_asset(asset, scale)
+        self._require_open()
         try:
             with self._database.write() as connection:
                 wanted = select(assets.c.scale).where(assets.c.tenant == tenant, assets.c.asset == asset)
@@ -171,6 +190,6 @@ class Ledger:
         Nothing depends on it: every answer counts lapses whether they are written or not.
         """
         keys: list[AccountKey] = self._reports.overdue(self._clock(), SWEEP_MAX)
-        for waiting in [self._writer.submit(Settle(key=key)) for key in keys]:
+        for waiting in [self.queue(Settle(key=key)) for key in keys]:
             waiting.result()
         return len(keys)

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 
 class Code(StrEnum):
-    """One account of the chart. The first three are the sides of a customer's account, the rest belong to the tenant."""
+    """One account of the chart. The first three are a customer's sides, the rest belong to the tenant."""
 
     AVAILABLE = "available"
     HELD = "held"

@@ -81,7 +81,7 @@ class Database:
     """
 
     def __init__(self, url: str, *, readers: int = READERS_DEFAULT) -> None:
-        self.url = _parse(url)
+        self.url = parse_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._lock_file: int | None = None
         if self.is_sqlite:
@@ -112,7 +112,7 @@ class Database:
         except OSError as error:
             os.close(lock)
             raise DatabaseMisusedError(
-                f"Another Scrip server holds {path}. Stop it, choose another file, or use PostgreSQL for several servers."
+                f"Another Scrip server holds {path}. Stop it, choose another file, or use PostgreSQL for several."
             ) from error
         self._lock_file = lock
 
@@ -155,7 +155,8 @@ def as_rows(rows: Iterable[Mapping[str, str | int]]) -> str:
     return json.dumps(list(rows), separators=(",", ":"))
 
 
-def _parse(url: str) -> URL:
+def parse_url(url: str) -> URL:
+    """A database URL as SQLAlchemy wants it; raises DatabaseMisusedError if it is none that Scrip can use."""
     try:
         parsed = make_url(url)
         backend = parsed.get_backend_name()

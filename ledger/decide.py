@@ -1,6 +1,6 @@
 """What an operation does to an account: decide(state, operation, now) -> Accepted | Refused.
 
-Pure: no clock, no randomness, no I/O. One function per operation; all but the opening begin by settling what has lapsed.
+Pure: no clock, no randomness, no I/O. One function per operation; all of them settle first what has lapsed.
 """
 
 from collections.abc import Callable

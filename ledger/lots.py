@@ -12,7 +12,7 @@ from ledger.chart import Code
 from ledger.model import Draw, Line, Lot
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
-# Two unequal costs per unit, each a quotient of int64s, differ by more than 2^-126, so 128 binary places keep them apart.
+# Two unequal costs per unit, each a quotient of int64s, differ by more than 2^-126; 128 binary places tell them apart.
 _UNIT_COST_BITS = 128
 
 

@@ -1,7 +1,6 @@
 """Rows of the tables as values, and values as rows."""
 
 import json
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row

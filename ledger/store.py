@@ -74,13 +74,15 @@ class Store:
         self._statements = _Statements(database, row_locks=row_locks)
 
     def _claim(self, connection: Connection, now: datetime) -> None:
-        """Takes a writer id that nobody holds, in the transaction of the batch, and reads its totals.
+        """Takes a writer id, its own or one that nobody holds, in the batch's transaction, and reads its totals.
 
         raises   CollisionError if another process takes the same one at this moment
         """
         free_since = now - WRITER_LEASE
-        rows = connection.execute(select(writers).order_by(writers.c.writer)).all()
-        free = next((row for row in rows if row.holder is None or row.renewed_at < free_since), None)
+        rows = list(connection.execute(select(writers).order_by(writers.c.writer)))
+        # Its own comes first: it has one if a transaction after the one that took it was not confirmed.
+        rows.sort(key=lambda row: row.holder != self._holder)
+        free = next((r for r in rows if r.holder in (self._holder, None) or r.renewed_at < free_since), None)
         values = {"holder": self._holder, "renewed_at": now}
         if free is None:
             writer = max((row.writer for row in rows), default=0) + 1
@@ -90,8 +92,8 @@ class Store:
             taken = update(writers).where(writers.c.writer == writer, writers.c.renewed_at == free.renewed_at)
             if connection.execute(taken.values(values)).rowcount != 1:
                 raise CollisionError("another process took the writer id first")
-        rows = connection.execute(select(totals).where(totals.c.writer == writer)).all()
-        self._totals = {(row.tenant, row.asset, Code(row.code)): (row.debits, row.credits) for row in rows}
+        kept = connection.execute(select(totals).where(totals.c.writer == writer))
+        self._totals = {(row.tenant, row.asset, Code(row.code)): (row.debits, row.credits) for row in kept}
         self._writer = writer
 
     def forget(self) -> None:
@@ -188,7 +190,8 @@ class Store:
 
     def _save_accounts(self, connection: Connection, changes: Changes) -> None:
         changed = sorted({entry.key for entry in changes.entries})
-        new, old = [], []
+        new: list[Values] = []
+        old: list[Values] = []
         for key in changed:
             account = changes.states[key].account
             if account is not None:
@@ -220,7 +223,9 @@ class Store:
                 for line in entry.lines:
                     sums[name.tenant, name.asset, line.debit][0] += line.amount
                     sums[name.tenant, name.asset, line.credit][1] += line.amount
-        confirmed, new, old = {}, [], []
+        confirmed: Totals = {}
+        new: list[Values] = []
+        old: list[Values] = []
         for place, (debits, credits_) in sorted(sums.items()):
             before = self._totals.get(place)
             total = confirmed[place] = (debits + before[0], credits_ + before[1]) if before else (debits, credits_)
@@ -245,12 +250,8 @@ class _Statements:
         # Locked in order of the key, so that two batches that touch the same accounts cannot wait for each other.
         ordered = loaded.order_by(accounts.c.account_key)
         self.accounts = ordered.with_for_update(of=accounts) if row_locks else ordered
-        self.open_lots = (
-            select(lots).join(keys, keys.c.account_key == lots.c.account_key).where(lots.c.open == 1)
-        )
-        self.open_holds = (
-            select(holds).join(keys, keys.c.account_key == holds.c.account_key).where(holds.c.open == 1)
-        )
+        self.open_lots = select(lots).join(keys, keys.c.account_key == lots.c.account_key).where(lots.c.open == 1)
+        self.open_holds = select(holds).join(keys, keys.c.account_key == holds.c.account_key).where(holds.c.open == 1)
         self.named_holds = select(holds).join(
             named, and_(named.c.account_key == holds.c.account_key, named.c.hold == holds.c.hold)
         )
@@ -271,7 +272,9 @@ def _for_update(row: Values, *by: str) -> Values:
     return row
 
 
-_UPDATE_ACCOUNT: Final = _update_by(accounts, "account_key", columns=("available", "held", "owed", "seq", "as_of", "head"))
+_UPDATE_ACCOUNT: Final = _update_by(
+    accounts, "account_key", columns=("available", "held", "owed", "seq", "as_of", "head")
+)
 _UPDATE_LOT: Final = _update_by(lots, "account_key", "lot", columns=("remaining", "held", "open"))
 _UPDATE_HOLD: Final = _update_by(holds, "account_key", "hold", columns=("state", "ended_at", "open"))
 _UPDATE_TOTAL: Final = _update_by(totals, "writer", "tenant", "asset", "code", columns=("debits", "credits"))
@@ -301,9 +304,7 @@ def read_entries(connection: Connection, database: Database, rows: Sequence[Row[
         (row.account_key, row.lot): lot_of(row).terms
         for row in connection.execute(select(lots).join(listed, at), {"wanted": wanted})
     }
-    return [
-        entry_of(row, tuple(of[row.account_key, row.seq]), terms.get((row.account_key, row.seq))) for row in rows
-    ]
+    return [entry_of(row, tuple(of[row.account_key, row.seq]), terms.get((row.account_key, row.seq))) for row in rows]
 
 
 def _name_in(state: State) -> AccountName | None:

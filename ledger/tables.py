@@ -44,7 +44,7 @@ class Instant(TypeDecorator[datetime]):
             return value
         return value.astimezone(UTC).isoformat(timespec="microseconds")
 
-    def process_result_value(self, value: datetime | str | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | str | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 -- as SQLAlchemy asks
         """The same instant in UTC."""
         return datetime.fromisoformat(value) if isinstance(value, str) else value
 
@@ -65,7 +65,7 @@ class Exact(TypeDecorator[int]):
             return None
         return str(value) if dialect.name == "sqlite" else Decimal(value)
 
-    def process_result_value(self, value: Decimal | str | None, dialect: Dialect) -> int | None:
+    def process_result_value(self, value: Decimal | str | None, dialect: Dialect) -> int | None:  # noqa: ARG002 -- as above
         """An int, however large."""
         return None if value is None else int(value)
 

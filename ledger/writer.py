@@ -1,14 +1,14 @@
-"""The one thread that changes the books: takes what has queued up, decides it, writes it in one transaction, answers."""
+"""The one thread that changes the books: takes what has queued up, decides, writes one transaction, answers."""
 
 import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import InvalidStateError
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from datetime import datetime
+from typing import Final, Protocol
 from uuid import uuid4
 
 import structlog
@@ -38,7 +38,7 @@ class QueueFullError(NotDoneError):
 
 
 class StoppingError(NotDoneError):
-    """The writer takes no more operations."""
+    """The ledger is being closed; it takes no more operations."""
 
 
 class DeadlinePassedError(NotDoneError):
@@ -54,16 +54,19 @@ class IncidentError(Exception):
 
 
 class Answer(Protocol):
-    """What an answer is delivered to; futures of concurrent.futures and of asyncio are such."""
+    """Where an outcome goes: a future of concurrent.futures or of asyncio."""
 
     def cancelled(self) -> bool:
         """True if nobody waits any more."""
 
-    def set_result(self, result: Any, /) -> None:
-        """Called once with Accepted or Refused."""
+    def done(self) -> bool:
+        """True if it is cancelled or resolved."""
 
-    def set_exception(self, exception: Any, /) -> None:
-        """Called instead if nothing was decided."""
+    def set_result(self, result: Accepted | Refused, /) -> None:
+        """Called with the decision."""
+
+    def set_exception(self, exception: Exception, /) -> None:
+        """Called instead if there is none."""
 
 
 @dataclass(slots=True)
@@ -74,7 +77,7 @@ class Waiting:
     """
 
     operation: Operation
-    answer: Any
+    answer: Answer
     deadline: float | None
 
     def is_given_up(self) -> bool:
@@ -83,7 +86,7 @@ class Waiting:
 
 
 Outcome = Accepted | Refused | Exception
-Delivery = Sequence[tuple[Any, Outcome]]
+Delivery = Sequence[tuple[Answer, Outcome]]
 
 
 def deliver(outcomes: Delivery) -> None:
@@ -144,14 +147,13 @@ class Writer:
         """Begins to take operations."""
         self._thread.start()
 
-    def submit(self, operation: Operation, answer: Any = None, deadline: float | None = None) -> Any:
-        """Queues an operation; returns what it will be answered to.
+    def submit(self, operation: Operation, answer: Answer, deadline: float | None = None) -> None:
+        """Queues an operation.
 
-        answer     a future to be resolved; None: a new concurrent.futures.Future
+        answer     is resolved with the outcome once that is durable
         deadline   by time.monotonic(); an operation not decided by then is dropped
         raises     QueueFullError, StoppingError
         """
-        answer = Future() if answer is None else answer
         with self._changed:
             if self._stopping:
                 raise StoppingError("the ledger is being closed")
@@ -160,7 +162,6 @@ class Writer:
             self._queue.append(Waiting(operation, answer, deadline))
             if len(self._queue) >= self._wake_at:
                 self._changed.notify()
-        return answer
 
     def stop(self) -> None:
         """Takes nothing more, finishes what waits, and returns when all is answered."""
@@ -174,7 +175,12 @@ class Writer:
         load = 0
         while batch := self._take(load):
             load = len(batch)
-            self._deliver_all(self._answered(batch))
+            outcomes = self._answered(batch)
+            try:
+                self._deliver_all(outcomes)
+            except Exception:
+                # Whoever should have been told is gone; the thread must live on for the others.
+                log.exception("answers_not_delivered", operations=len(outcomes))
 
     def _take(self, load: int) -> list[Waiting]:
         """The next batch; empty when stopped and nothing waits.
@@ -197,13 +203,15 @@ class Writer:
         try:
             outcomes = self._done(batch)
         except DatabaseUnavailableError as error:
-            log.error("batch_not_confirmed", operations=len(batch), error=str(error))
+            log.warning("batch_not_confirmed", operations=len(batch), error=str(error))
             outcomes = [(waiting.answer, NotDoneError(str(error))) for waiting in batch]
-        except Exception:  # noqa: BLE001 -- whatever it is, only the operation that causes it may fail
+        except Exception as error:
             if len(batch) > 1:
                 log.warning("batch_broke", operations=len(batch), exc_info=True)
                 return [outcome for waiting in batch for outcome in self._answered([waiting])]
-            outcomes = [(batch[0].answer, _incident(batch[0].operation))]
+            not_done = isinstance(error, CollisionError)
+            outcome = NotDoneError(str(error)) if not_done else _incident(batch[0].operation, error)
+            outcomes = [(batch[0].answer, outcome)]
         log.debug("batch", operations=len(batch), ms=round((time.perf_counter() - began) * 1000, 2))
         return outcomes
 
@@ -220,7 +228,7 @@ class Writer:
             except BaseException:
                 self._store.forget()
                 raise
-        raise DatabaseUnavailableError(f"other writers were faster {ATTEMPTS_MAX} times")
+        raise CollisionError(f"other writers were faster {ATTEMPTS_MAX} times")
 
     def _attempt(self, batch: list[Waiting]) -> Delivery:
         given_up = [(waiting.answer, DeadlinePassedError()) for waiting in batch if waiting.is_given_up()]
@@ -244,16 +252,16 @@ def _decide(changes: Changes, operation: Operation, now: datetime) -> Outcome:
     state: State = changes.states[operation.key]
     try:
         outcome = decide(state, operation, now)
-    except Exception:  # noqa: BLE001 -- a bug in deciding must not disturb the neighbours in the batch
-        return _incident(operation)
+    except Exception as error:  # noqa: BLE001 -- a bug in deciding must not disturb the neighbours in the batch
+        return _incident(operation, error)
     if isinstance(outcome, Accepted):
         changes.add(operation.key, outcome)
     return outcome
 
 
-def _incident(operation: Operation) -> IncidentError:
-    """Logs the exception being handled under a new id. What callers attach to an operation stays out of the log."""
+def _incident(operation: Operation, error: Exception) -> IncidentError:
+    """Logs a bug under a new id. What callers attach to an operation stays out of the log."""
     incident = IncidentError(uuid4().hex)
     shown = operation if isinstance(operation, Settle) else replace(operation, memo=NO_MEMO)
-    log.exception("operation_broke", incident_id=incident.incident_id, operation=repr(shown))
+    log.error("operation_broke", incident_id=incident.incident_id, operation=repr(shown), exc_info=error)
     return incident

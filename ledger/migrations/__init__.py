@@ -1,5 +1,6 @@
 """Brings a database to the schema of this Scrip. The steps are written by hand, in `versions`."""
 
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -7,10 +8,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
 
-from ledger.database import CollisionError, Database, DatabaseMisusedError
+from ledger.database import CollisionError, Database, DatabaseMisusedError, DatabaseUnavailableError
 
 _HERE: Final = Path(__file__).parent
+# Alembic keeps the upgrade that is running in global variables.
+_ALEMBIC: Final = threading.Lock()
 
 
 def schema_version(database: Database) -> str | None:
@@ -31,22 +35,30 @@ def migrate(database: Database) -> tuple[str | None, str]:
     """Runs the steps that are missing, in one transaction; tells the version before and after.
 
     refuses   DatabaseMisusedError if the schema is newer than this Scrip
+    raises    DatabaseUnavailableError
     """
     before, newest = schema_version(database), newest_version()
     check_not_newer(before)
-    if before == newest:
-        return before, newest
+    if before != newest:
+        try:
+            _upgrade(database)
+        except (CollisionError, DBAPIError) as error:
+            # Another server may have taken the same steps at this moment; then there is nothing left to do.
+            if schema_version(database) == newest:
+                return before, newest
+            if isinstance(error, CollisionError):
+                raise DatabaseUnavailableError(str(error)) from error
+            raise
+    return before, newest
+
+
+def _upgrade(database: Database) -> None:
     config = Config()
     config.set_main_option("script_location", str(_HERE))
-    try:
-        with database.write() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            connection.commit()
-    except CollisionError:
-        # Another server is making the same tables at this moment.
-        pass
-    return before, newest
+    with _ALEMBIC, database.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.commit()
 
 
 def check_not_newer(version: str | None) -> None:
@@ -56,3 +68,16 @@ def check_not_newer(version: str | None) -> None:
         raise DatabaseMisusedError(
             f"The database has schema {version}; this Scrip knows schemas up to {newest_version()}. Use a newer Scrip."
         )
+
+
+def migrate_database(url: str) -> tuple[str | None, str]:
+    """Runs the steps that a database lacks, as `migrate`, and lets go of it.
+
+    raises   DatabaseMisusedError, DatabaseUnavailableError
+    """
+    database = Database(url)
+    try:
+        database.take()
+        return migrate(database)
+    finally:
+        database.close()

@@ -50,7 +50,7 @@ class ScripError(Exception):
     reason_name     the reason as the server wrote it, such as "INSUFFICIENT_CREDITS"; empty if it gave none
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 -- as positional as its pickle
         self,
         code: grpc.StatusCode,
         reason: ErrorReason.ValueType,
@@ -96,30 +96,18 @@ class _Said(Generic[T]):
     def __get__(self, error: ScripError | None, owner: type[ScripError]) -> Self | T:
         if error is None:
             return self
-        if self._name not in error.metadata:
-            raise AttributeError(f"The server did not say {self._name} with this {owner.__name__}.")
-        return self._read(error.metadata[self._name])
+        said = error.metadata.get(self._name)
+        return self._absent(owner) if said is None else self._read(said)
+
+    def _absent(self, owner: type[ScripError]) -> T:
+        raise AttributeError(f"The server did not say {self._name} with this {owner.__name__}.")
 
 
-class _MaySay(Generic[T]):
+class _MaySay(_Said[T | None]):
     """As _Said, but None where the server did not say it, as the contract allows."""
 
-    def __init__(self, read: Callable[[str], T]) -> None:
-        self._read = read
-        self._name = ""
-
-    def __set_name__(self, owner: type[ScripError], name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, error: None, owner: type[ScripError]) -> Self: ...
-    @overload
-    def __get__(self, error: ScripError, owner: type[ScripError]) -> T | None: ...
-    def __get__(self, error: ScripError | None, owner: type[ScripError]) -> Self | T | None:
-        if error is None:
-            return self
-        said = error.metadata.get(self._name)
-        return None if said is None else self._read(said)
+    def _absent(self, owner: type[ScripError]) -> T | None:  # noqa: ARG002 -- absent is absent, whoever owns it
+        return None
 
 
 def _instant(said: str) -> datetime:
@@ -397,7 +385,7 @@ def from_rpc(error: grpc.RpcError, request_id: str | None) -> ScripError:
         message,
         dict(info.metadata),
         request_id,
-        retry.retry_delay.ToTimedelta().total_seconds() if retry else None,
+        retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9 if retry else None,
         tuple(
             FieldViolation(field=violation.field, description=violation.description)
             for violation in (malformed.field_violations if malformed else ())

@@ -1,5 +1,7 @@
 """The books: accounts, entries, lines, lots, holds, totals; assets and writers."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -78,7 +80,7 @@ def upgrade() -> None:
 
 
 def _create_lots_and_holds() -> None:
-    still_open = {"postgresql_where": sa.text("open = 1"), "sqlite_where": sa.text("open = 1")}
+    still_open: dict[str, Any] = {"postgresql_where": sa.text("open = 1"), "sqlite_where": sa.text("open = 1")}
     op.create_table(
         "lots",
         sa.Column("account_key", sa.Uuid),

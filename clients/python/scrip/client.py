@@ -1,0 +1,203 @@
+"""Client and AsyncClient: the calls of calls.py, run blocking or awaited."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from types import GenericAlias, TracebackType
+from typing import Any, Concatenate, ParamSpec, Self
+
+import grpc
+
+from scrip import calls
+from scrip.calls import Answer, Call, Item, Pages
+from scrip.connection import AsyncConnection, Connection
+from scrip.holds import AsyncHold, AsyncHoldRequest, Hold
+from scrip.signatures import described_by
+from scrip.v1.credit_service_pb2 import HoldRequest, HoldResponse
+
+P = ParamSpec("P")
+
+DEFAULT_TARGET = "127.0.0.1:50051"
+DEFAULT_DEADLINE_S = 5.0
+
+
+def _blocking(make: Callable[P, Call[Answer]]) -> Callable[Concatenate["Client", P], Answer]:
+    @described_by(make)
+    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> Answer:
+        return self._connection.run(make(*args, **kwargs))
+
+    return method
+
+
+def _awaiting(make: Callable[P, Call[Answer]]) -> Callable[Concatenate["AsyncClient", P], Coroutine[Any, Any, Answer]]:
+    @described_by(make)
+    async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> Answer:
+        return await self._connection.run(make(*args, **kwargs))
+
+    return method
+
+
+def _blocking_pages(make: Callable[P, Pages[Item]]) -> Callable[Concatenate["Client", P], Iterator[Item]]:
+    def walk(connection: Connection, page: Call[Any] | None) -> Iterator[Item]:
+        while page is not None:
+            items, page = connection.run(page)
+            yield from items
+
+    @described_by(make, answers=lambda item: GenericAlias(Iterator, (item,)))
+    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Item]:
+        return walk(self._connection, make(*args, **kwargs).first)
+
+    return method
+
+
+def _awaiting_pages(make: Callable[P, Pages[Item]]) -> Callable[Concatenate["AsyncClient", P], AsyncIterator[Item]]:
+    async def walk(connection: AsyncConnection, page: Call[Any] | None) -> AsyncIterator[Item]:
+        while page is not None:
+            items, page = await connection.run(page)
+            for item in items:
+                yield item
+
+    @described_by(make, answers=lambda item: GenericAlias(AsyncIterator, (item,)))
+    def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Item]:
+        return walk(self._connection, make(*args, **kwargs).first)
+
+    return method
+
+
+HoldCall = Call[tuple[HoldRequest, HoldResponse]]
+
+
+def _blocking_hold(make: Callable[P, HoldCall]) -> Callable[Concatenate["Client", P], Hold]:
+    @described_by(make, answers=lambda _: Hold)
+    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> Hold:
+        return Hold(self._connection, *self._connection.run(make(*args, **kwargs)))
+
+    return method
+
+
+def _awaiting_hold(make: Callable[P, HoldCall]) -> Callable[Concatenate["AsyncClient", P], AsyncHoldRequest]:
+    async def ask(connection: AsyncConnection, call: HoldCall) -> AsyncHold:
+        return AsyncHold(connection, *await connection.run(call))
+
+    @described_by(make, answers=lambda _: AsyncHoldRequest)
+    def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> AsyncHoldRequest:
+        return AsyncHoldRequest(ask(self._connection, make(*args, **kwargs)))
+
+    return method
+
+
+class Client:
+    """Asks a Scrip server, and blocks until it has answered. One client may be shared between threads.
+
+    Every method is one call, documented with it. Answers are the contract's messages; errors are ScripErrors. Amounts
+    are whole numbers of the asset's smallest unit. Arguments that calls have in common:
+
+    account_id     the customer; 1 to 128 printable ASCII characters
+    asset          what is counted, such as "credits"
+    request_id     names a change, unique per account; 1 to 128 printable ASCII characters. A repeat with the same
+                   content does nothing and is answered alike, with `replayed` true. None makes one per call; give one
+                   of your own, such as an order number, to be safe across crashes of your own process
+    description    to be written beside the entry, for a reader; at most 500 characters
+    reference      the caller's own key for what this belongs to; at most 200 characters
+    actor          who asked for it on the caller's side; at most 200 characters
+    metadata       at most 20 pairs; keys of 1 to 40 characters, values of at most 500
+    deadline_s     seconds until an answer, all attempts together; None for the client's own
+
+    A call that finds the server UNAVAILABLE is repeated up to four times with the same request_id, within its
+    deadline. If that does not help, the error's `request_id` lets the caller repeat it later.
+
+    A client belongs to the process that made it; after a fork, make another.
+    """
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        deadline_s: float = DEFAULT_DEADLINE_S,
+        channel_options: Sequence[tuple[str, Any]] = (),
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        """Prepare a connection; it opens with the first call.
+
+        target            host and port, or another gRPC target, such as "dns:///scrip:50051"
+        deadline_s        seconds until an answer, for calls that do not say otherwise
+        channel_options   gRPC's, over the client's own
+        credentials       such as grpc.ssl_channel_credentials(); None for a connection in the clear
+        """
+        self._connection = Connection(target, deadline_s, channel_options, credentials)
+
+    open_account = _blocking(calls.open_account)
+    grant = _blocking(calls.grant)
+    check_and_deduct = _blocking(calls.check_and_deduct)
+    hold = _blocking_hold(calls.hold)
+    capture = _blocking(calls.capture)
+    release = _blocking(calls.release)
+    balance = _blocking(calls.balance)
+    balances = _blocking(calls.balances)
+    history = _blocking_pages(calls.history)
+    history_page = _blocking(calls.history_page)
+
+    define_asset = _blocking(calls.define_asset)
+    assets = _blocking(calls.assets)
+    trial_balance = _blocking(calls.trial_balance)
+    entry = _blocking(calls.entry)
+    audit = _blocking(calls.audit)
+
+    def close(self) -> None:
+        """Close the connection; calls under way are cancelled. A closed client is not opened again."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncClient:
+    """Asks a Scrip server without blocking the event loop: the methods of Client, awaited.
+
+    `history` is iterated with `async for`; `hold` is awaited for an AsyncHold, or entered with `async with`. The
+    connection opens with the first call and belongs to the event loop of that call, so a client may be made before
+    there is a loop. The arguments are those of Client.
+    """
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        deadline_s: float = DEFAULT_DEADLINE_S,
+        channel_options: Sequence[tuple[str, Any]] = (),
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        """Prepare a connection; the arguments are those of Client."""
+        self._connection = AsyncConnection(target, deadline_s, channel_options, credentials)
+
+    open_account = _awaiting(calls.open_account)
+    grant = _awaiting(calls.grant)
+    check_and_deduct = _awaiting(calls.check_and_deduct)
+    hold = _awaiting_hold(calls.hold)
+    capture = _awaiting(calls.capture)
+    release = _awaiting(calls.release)
+    balance = _awaiting(calls.balance)
+    balances = _awaiting(calls.balances)
+    history = _awaiting_pages(calls.history)
+    history_page = _awaiting(calls.history_page)
+
+    define_asset = _awaiting(calls.define_asset)
+    assets = _awaiting(calls.assets)
+    trial_balance = _awaiting(calls.trial_balance)
+    entry = _awaiting(calls.entry)
+    audit = _awaiting(calls.audit)
+
+    async def close(self) -> None:
+        """Close the connection; calls under way are cancelled. A closed client is not opened again."""
+        await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,158 @@
+"""The `scrip` command: serve, migrate, config; the commands of the books are in `commands`."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import structlog
+import uvloop
+
+from ledger import DatabaseMisusedError, DatabaseUnavailableError, migrate_database, parse_url
+from server import commands
+from server.app import PortTakenError, Server
+from server.config import (
+    CONFIG_DEFAULT,
+    CONFIG_VARIABLE,
+    Settings,
+    option_name,
+    read_file,
+    setting_options,
+    variable_name,
+)
+from server.output import Format, format_option, rendered
+
+_SOURCES: Final = {
+    click.core.ParameterSource.COMMANDLINE: "flag {flag}",
+    click.core.ParameterSource.ENVIRONMENT: "variable {variable}",
+    click.core.ParameterSource.DEFAULT_MAP: "file {file}",
+    click.core.ParameterSource.DEFAULT: "default",
+}
+_SERVE_SETTINGS: Final = (
+    "listen", "database", "batch_max", "linger_ms", "queue_max", "readers", "sweep_s", "drain_s", "log_level",
+    "log_format",
+)  # fmt: skip
+
+log = structlog.get_logger()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config", "config_path", help=f"TOML file with settings; else {CONFIG_VARIABLE}, else {CONFIG_DEFAULT} if there."
+)
+@click.version_option(package_name="scrip-server", prog_name="scrip")
+@click.pass_context
+def main(context: click.Context, config_path: str | None) -> None:
+    """Scrip, a credit service.
+
+    Each setting can be a flag, an environment variable (SCRIP_LISTEN for --listen) or a line of the TOML file, and is
+    looked up in that order.
+    """
+    settings, file = read_file(config_path)
+    context.obj = file
+    context.default_map = dict.fromkeys(main.commands, settings)
+
+
+@main.command()
+@setting_options(*_SERVE_SETTINGS)
+def serve(**flags: Any) -> None:
+    """Serve gRPC until told to stop (SIGTERM or Ctrl-C), then answer what is under way and end."""
+    settings = Settings(**flags)
+    _log_as(settings)
+    try:
+        uvloop.run(_serve(settings))
+    except (PortTakenError, DatabaseMisusedError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+async def _serve(settings: Settings) -> None:
+    server = Server(settings)
+    told_to_stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
+    await server.start()
+    host = settings.listen.rsplit(":", 1)[0]
+    log.info("serving", listen=f"{host}:{server.port}", database=server.database, pid=os.getpid())
+    click.echo(_welcome(f"{host}:{server.port}"))
+    server.broken.add_done_callback(lambda _: told_to_stop.set())
+    await told_to_stop.wait()
+    log.info("stopping", drain_s=settings.drain_s)
+    await server.stop()
+    log.info("stopped")
+    if server.broken.done():
+        server.broken.result()
+
+
+def _welcome(address: str) -> str:
+    """What to try first, to be pasted as it is."""
+    buf = Path(sys.executable).with_name("buf")
+    if not buf.exists():
+        shown = "buf"
+    else:
+        shown = str(buf.relative_to(Path.cwd())) if buf.is_relative_to(Path.cwd()) else str(buf)
+    return (
+        "Try it, in another terminal:\n\n"
+        f"  {shown} curl --protocol grpc --http2-prior-knowledge \\\n"
+        """    -d '{"requestId": "hello-1", "accountId": "acme"}' \\\n"""
+        f"    http://{address}/scrip.v1.CreditService/OpenAccount\n"
+    )
+
+
+@main.command()
+@setting_options("database", "log_level", "log_format")
+def migrate(database: str, log_level: str, log_format: str) -> None:
+    """Bring the database to the schema of this Scrip. `serve` does the same when it starts."""
+    _log_as(Settings(log_level=log_level, log_format=log_format))
+    try:
+        before, after = migrate_database(database)
+    except (DatabaseMisusedError, DatabaseUnavailableError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"Schema {after}: nothing to do." if before == after else f"Schema {before or 'none'} -> {after}.")
+
+
+@main.command()
+@setting_options(*(setting.name for setting in fields(Settings)))
+@format_option
+@click.pass_context
+def config(context: click.Context, /, form: Format, **flags: Any) -> None:
+    """Show every setting, its value, and where that came from."""
+    rows = []
+    for name, value in sorted(flags.items()):
+        source = context.get_parameter_source(name) or click.core.ParameterSource.DEFAULT
+        told = _SOURCES[source].format(flag=option_name(name), variable=variable_name(name), file=context.obj)
+        shown = parse_url(value).render_as_string(hide_password=True) if name == "database" else value
+        rows.append({"setting": name, "value": shown, "from": told})
+    click.echo(rendered(rows, form))
+
+
+def _log_as(settings: Settings) -> None:
+    """Events go to standard error, so that what a command prints can be used."""
+    level = getattr(logging, settings.log_level.upper())
+    renderer: Any = structlog.processors.JSONRenderer()
+    before: list[Any] = [structlog.processors.format_exc_info]
+    if settings.log_format == "text":
+        renderer, before = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()), []
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *before,
+            renderer,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+for command in commands.COMMANDS:
+    main.add_command(command)
+
+
+if __name__ == "__main__":
+    main()

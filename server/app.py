@@ -1,0 +1,169 @@
+"""The composition root: makes the parts, starts them in order, stops them in the other."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Final
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from scrip.v1 import credit_service_pb2, credit_service_pb2_grpc, ledger_service_pb2, ledger_service_pb2_grpc
+
+from ledger import (
+    DatabaseMisusedError,
+    DatabaseUnavailableError,
+    Delivery,
+    Ledger,
+    NotDoneError,
+    WriterOptions,
+    deliver,
+    utc_now,
+)
+from server.answering import Reader
+from server.config import Settings
+from server.credit_service import CreditService
+from server.ledger_service import LedgerService
+
+MESSAGE_BYTES_MAX: Final = 1024 * 1024
+REOPEN_PAUSE_S: Final = 1.0
+SERVICE_NAMES: Final = (
+    credit_service_pb2.DESCRIPTOR.services_by_name["CreditService"].full_name,
+    ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name,
+)
+
+log = structlog.get_logger()
+
+
+class PortTakenError(Exception):
+    """The address cannot be listened on."""
+
+
+class Server:
+    """Scrip on one address and one database.
+
+    clock   tells now, in UTC
+    """
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        options = WriterOptions(
+            batch_max=settings.batch_max, linger_ms=settings.linger_ms, queue_max=settings.queue_max
+        )
+        self._ledger = Ledger(
+            settings.database, clock=clock, options=options, readers=settings.readers, deliver_all=self._deliver
+        )
+        self._readers = ThreadPoolExecutor(settings.readers, thread_name_prefix="scrip-reader")
+        self._health = health.aio.HealthServicer()
+        self._grpc = self._make_grpc()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.port = 0
+        # Resolved with the exception if the server cannot go on.
+        self.broken: asyncio.Future[None] = self._loop.create_future()
+
+    @property
+    def database(self) -> str:
+        """The database's URL, without its password."""
+        return str(self._ledger)
+
+    async def start(self) -> None:
+        """Listens, opens the books, and answers from then on.
+
+        If the database is not there yet, calls are answered UNAVAILABLE until it is.
+        raises   PortTakenError, DatabaseMisusedError
+        """
+        try:
+            self.port = self._grpc.add_insecure_port(self._settings.listen)
+        except RuntimeError as error:
+            raise PortTakenError(
+                f"{self._settings.listen} cannot be listened on: it is taken or not an address of this machine. "
+                "Choose another with --listen."
+            ) from error
+        await self._set_serving(serving=False)
+        try:
+            is_open = await self._open()
+        except BaseException:
+            await self._stop_parts(grace_s=0)
+            raise
+        await self._grpc.start()
+        self._tasks.append(asyncio.create_task(self._sweep() if is_open else self._open_later()))
+
+    async def stop(self) -> None:
+        """Takes no more calls, answers those under way, and closes the books."""
+        await self._health.enter_graceful_shutdown()
+        await self._stop_parts(grace_s=self._settings.drain_s)
+
+    async def _stop_parts(self, *, grace_s: float) -> None:
+        await self._grpc.stop(grace_s)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self._ledger.close)
+        self._readers.shutdown(wait=True)
+
+    def _make_grpc(self) -> grpc.aio.Server:
+        waiting_max = 2 * self._settings.queue_max
+        server = grpc.aio.server(
+            options=[
+                # Otherwise a second server would silently share the port.
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+                # gRPC answers CANCELLED above these; our own queue says no first, and why.
+                ("grpc.server.max_pending_requests", waiting_max),
+                ("grpc.server.max_pending_requests_hard_limit", waiting_max),
+            ]
+        )
+        read = Reader(self._readers)
+        credit_service_pb2_grpc.add_CreditServiceServicer_to_server(CreditService(self._ledger, read), server)
+        ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server(LedgerService(self._ledger, read), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        return server
+
+    def _deliver(self, outcomes: Delivery) -> None:
+        """Called in the writer's thread: one hop to the event loop per batch."""
+        self._loop.call_soon_threadsafe(deliver, outcomes)
+
+    async def _open(self) -> bool:
+        """True if the books are open; False if the database is not there."""
+        try:
+            await asyncio.to_thread(self._ledger.open)
+        except DatabaseUnavailableError as error:
+            log.warning(
+                "database_unavailable",
+                database=str(self._ledger),
+                error=str(error),
+                advice=f"start the database or correct --database; trying again every {REOPEN_PAUSE_S:g} s",
+            )
+            return False
+        await self._set_serving(serving=True)
+        return True
+
+    async def _open_later(self) -> None:
+        try:
+            while not await self._open():  # noqa: ASYNC110 -- nothing tells when a database comes back
+                await asyncio.sleep(REOPEN_PAUSE_S)
+        except DatabaseMisusedError as error:
+            self.broken.set_exception(error)
+            return
+        log.info("database_opened", database=str(self._ledger))
+        await self._sweep()
+
+    async def _sweep(self) -> None:
+        """Writes the lapses of idle accounts now and then. No answer depends on it."""
+        while self._settings.sweep_s > 0:
+            await asyncio.sleep(self._settings.sweep_s)
+            try:
+                settled = await self._loop.run_in_executor(self._readers, self._ledger.sweep)
+            except (DatabaseUnavailableError, NotDoneError) as error:
+                log.warning("sweep_not_done", error=str(error))
+            else:
+                log.debug("sweep", accounts=settled)
+
+    async def _set_serving(self, *, serving: bool) -> None:
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", *SERVICE_NAMES):
+            await self._health.set(name, status)

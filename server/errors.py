@@ -1,0 +1,179 @@
+"""How a refusal or a failure is told to a caller: one table from reason to code and sentence."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Final, NoReturn
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from ledger import (
+    DatabaseUnavailableError,
+    DeadlinePassedError,
+    IncidentError,
+    MalformedError,
+    NotDoneError,
+    QueueFullError,
+    Reason,
+    Refused,
+    StoppingError,
+)
+
+DOMAIN: Final = "scrip"
+_RETRY_MS: Final = 100
+
+
+class RefusedError(Exception):
+    """Carries a refusal out of a handler."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.reason)
+        self.refused = refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Telling:
+    code: grpc.StatusCode
+    message: str
+
+
+_INVALID, _NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
+_EXISTS, _PRECONDITION = grpc.StatusCode.ALREADY_EXISTS, grpc.StatusCode.FAILED_PRECONDITION
+
+# The figures in braces are those of the refusal; each of them is also in the metadata of the ErrorInfo.
+REFUSALS: Final = MappingProxyType(
+    {
+        Reason.INVALID_PAGE_TOKEN: _Telling(
+            code=_INVALID,
+            message="page_token is not one this call gave out for these filters. Start again without it.",
+        ),
+        Reason.EXPIRY_IN_PAST: _Telling(
+            code=_INVALID, message="expires_at {expires_at} is not after now, {now}. Name a later instant."
+        ),
+        Reason.ACCOUNT_NOT_FOUND: _Telling(
+            code=_NOT_FOUND, message="Account {account_id} has no {asset} account. Open it with OpenAccount first."
+        ),
+        Reason.ASSET_NOT_FOUND: _Telling(
+            code=_NOT_FOUND, message="Asset {asset} is not defined. Define it with DefineAsset first."
+        ),
+        Reason.HOLD_NOT_FOUND: _Telling(
+            code=_NOT_FOUND, message="No hold has the id {hold_id}. Use the hold_id that Hold answered with."
+        ),
+        Reason.ENTRY_NOT_FOUND: _Telling(
+            code=_NOT_FOUND,
+            message="No entry has the id {entry_id}. Use an entry_id that a change or History answered with.",
+        ),
+        Reason.REQUEST_ID_REUSED: _Telling(
+            code=_EXISTS,
+            message="request_id {request_id} was used before with another {fields}. "
+            "Use a new request_id for a new request.",
+        ),
+        Reason.ACCOUNT_EXISTS: _Telling(code=_EXISTS, message="Account {account_id} already has a {asset} account."),
+        Reason.ASSET_EXISTS: _Telling(
+            code=_EXISTS,
+            message="Asset {asset} has scale {scale} for ever; it cannot become {requested_scale}. "
+            "Define another asset.",
+        ),
+        Reason.INSUFFICIENT_CREDITS: _Telling(
+            code=_PRECONDITION,
+            message="Account {account_id} has {available} {asset} available; this needs {required}. "
+            "Grant credits or ask for less.",
+        ),
+        Reason.HOLD_NOT_ACTIVE: _Telling(
+            code=_PRECONDITION, message="Hold {hold_id} {state} at {ended_at}. Make a new hold."
+        ),
+        Reason.AMOUNT_ABOVE_HOLD: _Telling(
+            code=_PRECONDITION,
+            message="Hold {hold_id} holds {held}; {required} cannot be captured. Capture at most {held}.",
+        ),
+        Reason.BALANCE_OVERFLOW: _Telling(
+            code=_PRECONDITION,
+            message="Account {account_id} cannot take {amount} more {asset}: available and held end at {limit}.",
+        ),
+    }
+)
+
+_STATES: Final = {"captured": "was captured", "released": "was released", "lapsed": "ran out"}
+
+
+def status_of(error: Exception) -> Status:
+    """What to tell the caller about an error that a handler raised; anything unknown is an INTERNAL without details."""
+    match error:
+        case RefusedError():
+            return _refused(error.refused)
+        case MalformedError():
+            return _malformed(error)
+        case QueueFullError():
+            message = f"{error.queue_max} changes are waiting already. Retry after 0.1 s with the same request_id."
+            figures = {"queue_max": str(error.queue_max), "retry_after_s": "0.1"}
+            return _status(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", message, figures, _RETRY)
+        case StoppingError():
+            message = "This server is stopping. Retry with the same request_id."
+            return _status(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", message, {}, _RETRY)
+        case DeadlinePassedError():
+            message = "The deadline passed before this was decided; nothing was written."
+            return _status(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED", message, {})
+        case NotDoneError() | DatabaseUnavailableError():
+            message = "The database did not confirm this. Retry with the same request_id."
+            return _status(grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE", message, {}, _RETRY)
+        case IncidentError():
+            message = f"Something broke inside Scrip. Report incident {error.incident_id}."
+            return _status(grpc.StatusCode.INTERNAL, "INTERNAL", message, {"incident_id": error.incident_id})
+    raise AssertionError("an unknown error becomes an IncidentError first") from error
+
+
+async def abort(context: grpc.aio.ServicerContext[Message, Message], status: Status) -> NoReturn:
+    """Ends the call with the status and its details."""
+    details = (("grpc-status-details-bin", status.SerializeToString()),)
+    await context.abort(_CODES[status.code], status.message, trailing_metadata=details)
+    raise AssertionError("abort raises")
+
+
+def text_of(instant: datetime) -> str:
+    """An instant as RFC 3339 in UTC, without decimals that are zero."""
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+_RETRY: Final = RetryInfo(retry_delay=Duration(nanos=_RETRY_MS * 1_000_000))
+
+
+def _refused(refused: Refused) -> Status:
+    telling = REFUSALS[refused.reason]
+    figures = {name: text_of(f) if isinstance(f, datetime) else str(f) for name, f in refused.figures.items()}
+    shown = {**figures, "state": _STATES.get(figures.get("state", ""), "")}
+    shown["fields"] = figures.get("fields", "").replace(",", " and another ")
+    message = telling.message.format_map(shown)
+    if figures.get("scale", "0") != "0" and refused.reason is not Reason.ASSET_EXISTS:
+        message += f" Amounts count units of 10^-{figures['scale']}."
+    details: list[Message] = []
+    if refused.reason in _FIELDS:
+        violation = BadRequest.FieldViolation(field=_FIELDS[refused.reason], description=message)
+        details = [BadRequest(field_violations=[violation])]
+    return _status(telling.code, refused.reason.name, message, figures, *details)
+
+
+_FIELDS: Final = {Reason.INVALID_PAGE_TOKEN: "page_token", Reason.EXPIRY_IN_PAST: "expires_at"}
+
+
+def _malformed(error: MalformedError) -> Status:
+    message = " ".join(f"{violation.field} {violation.must}" for violation in error.violations)
+    violations = [
+        BadRequest.FieldViolation(field=violation.field, description=f"{violation.field} {violation.must}")
+        for violation in error.violations
+    ]
+    figures = {"field": error.violations[0].field}
+    return _status(_INVALID, "INVALID_FIELD", message, figures, BadRequest(field_violations=violations))
+
+
+def _status(code: grpc.StatusCode, reason: str, message: str, figures: Mapping[str, str], *details: Message) -> Status:
+    status = Status(code=code.value[0], message=message)
+    status.details.add().Pack(ErrorInfo(reason=reason, domain=DOMAIN, metadata=figures))
+    for detail in details:
+        status.details.add().Pack(detail)
+    return status

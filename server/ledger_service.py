@@ -1,0 +1,49 @@
+"""LedgerService: the books, for finance and administrators."""
+
+from scrip.v1 import ledger_service_pb2 as pb
+from scrip.v1.ledger_service_pb2_grpc import LedgerServiceServicer
+
+from ledger import Ledger
+from server import translate
+from server.answering import Context, Reader, answering, tenant_of
+
+
+@answering
+class LedgerService(LedgerServiceServicer):
+    """Answers from the ledger; every rule is there."""
+
+    def __init__(self, ledger: Ledger, read: Reader) -> None:
+        self._ledger = ledger
+        self._read = read
+
+    async def TrialBalance(self, request: pb.TrialBalanceRequest, context: Context) -> pb.TrialBalanceResponse:
+        found = await self._read(self._ledger.trial_balance, tenant_of(context), request.asset or None)
+        return pb.TrialBalanceResponse(
+            assets=[translate.trial_balance_message(balance) for balance in found.assets],
+            as_of=translate.timestamp(found.as_of),
+        )
+
+    async def GetEntry(self, request: pb.GetEntryRequest, context: Context) -> pb.GetEntryResponse:
+        found = await self._read(self._ledger.entry, tenant_of(context), request.entry_id)
+        return pb.GetEntryResponse(entry=translate.entry_message(found.entry, found.name, found.scale))
+
+    async def Audit(self, request: pb.AuditRequest, context: Context) -> pb.AuditResponse:
+        report = await self._read(
+            self._ledger.audit, tenant_of(context), request.account_id or None, request.asset or None
+        )
+        return pb.AuditResponse(
+            clean=report.findings_total == 0,
+            findings=report.findings,
+            findings_total=report.findings_total,
+            accounts=report.accounts,
+            entries=report.entries,
+            as_of=translate.timestamp(report.as_of),
+        )
+
+    async def DefineAsset(self, request: pb.DefineAssetRequest, context: Context) -> pb.DefineAssetResponse:
+        asset = await self._read(self._ledger.define_asset, tenant_of(context), request.asset, request.scale)
+        return pb.DefineAssetResponse(asset=pb.Asset(asset=asset.asset, scale=asset.scale))
+
+    async def ListAssets(self, _request: pb.ListAssetsRequest, context: Context) -> pb.ListAssetsResponse:
+        found = await self._read(self._ledger.assets, tenant_of(context))
+        return pb.ListAssetsResponse(assets=[pb.Asset(asset=asset.asset, scale=asset.scale) for asset in found])

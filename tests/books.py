@@ -1,0 +1,95 @@
+"""What tests of the books have in common: a clock that is set, the audit of a whole database, and short requests."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+from sqlalchemy import inspect, select
+
+from ledger import (
+    DEFAULT_ASSET,
+    DEFAULT_TENANT,
+    AccountName,
+    Deduct,
+    Entry,
+    Grant,
+    OpenAccount,
+    PlaceHold,
+    Source,
+)
+from ledger.database import Database
+from ledger.reports import Reports
+from ledger.tables import accounts, metadata, totals
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+SECOND = timedelta(seconds=1)
+DAY = timedelta(days=1)
+ACME = AccountName(tenant=DEFAULT_TENANT, account_id="acme", asset=DEFAULT_ASSET)
+
+_numbers = count(1)
+
+
+class Clock:
+    """Stands still until it is set."""
+
+    def __init__(self, now: datetime = START) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def audit_findings(url: str) -> list[str]:
+    """What the audit says about every tenant's books, and trial balances that do not balance; nothing is well."""
+    database = Database(url, readers=1)
+    try:
+        with database.read() as connection:
+            if not inspect(connection).has_table(accounts.name):
+                return []
+            tenants = set(connection.execute(select(accounts.c.tenant)).scalars())
+            tenants |= set(connection.execute(select(totals.c.tenant)).scalars())
+        reports = Reports(database)
+        findings = []
+        for tenant in sorted(tenants):
+            findings += reports.audit(tenant, None, None, START).findings
+            for found in reports.trial_balance(tenant, None, datetime(8999, 1, 1, tzinfo=UTC)).assets:
+                if sum(row.balance for row in found.rows) != 0:
+                    findings.append(f"The trial balance of {found.asset.asset} does not balance.")
+        return findings
+    finally:
+        database.close()
+
+
+def rows_of(url: str) -> dict[str, Counter[str]]:
+    """Every row of every table, by table, to see whether anything was written."""
+    database = Database(url, readers=1)
+    try:
+        with database.read() as connection:
+            return {
+                table.name: Counter(repr(tuple(row)) for row in connection.execute(select(table)))
+                for table in metadata.sorted_tables
+            }
+    finally:
+        database.close()
+
+
+def request_id() -> str:
+    """One that was not used before."""
+    return f"r-{next(_numbers)}"
+
+
+def opening(account: AccountName = ACME) -> OpenAccount:
+    return OpenAccount(request_id=request_id(), account=account)
+
+
+def granting(amount: int, account: AccountName = ACME, **terms: object) -> Grant:
+    return Grant(request_id=request_id(), account=account, amount=amount, **{"source": Source.PROMO, **terms})
+
+
+def deducting(amount: int, account: AccountName = ACME) -> Deduct:
+    return Deduct(request_id=request_id(), account=account, amount=amount)
+
+
+def holding(amount: int, account: AccountName = ACME, **terms: object) -> PlaceHold:
+    return PlaceHold(request_id=request_id(), account=account, amount=amount, **terms)

@@ -1,0 +1,101 @@
+"""Each law is shown on both clients: the one that blocks and the one that is awaited."""
+
+import asyncio
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import pytest
+from scrip import AsyncClient, Client
+
+from tests.client.scripted import Script, serving
+
+END = object()
+Body = Callable[[Any], Generator[Any, Any, None]]
+
+
+def _next(steps: Generator[Any, Any, None], answer: Any) -> Any:
+    """Give a body the answer of its last step, and get its next; END when there is none."""
+    try:
+        return steps.send(answer)
+    except StopIteration:
+        return END
+
+
+class Blocking:
+    """Uses Client."""
+
+    def ask(self, target: str, do: Callable[[Any], Any], **settings: Any) -> Any:
+        """Do one call on a client of its own."""
+        with Client(target, **settings) as client:
+            return do(client)
+
+    def walk(self, target: str, do: Callable[[Any], Any]) -> list[Any]:
+        """List what an iterator gives."""
+        with Client(target) as client:
+            return list(do(client))
+
+    def block(self, target: str, body: Body, **holding: Any) -> Any:
+        """Run a body as the block of a hold of 60; what the body yields is awaited where that is needed."""
+        with Client(target) as client, client.hold("acme", 60, **holding) as hold:
+            steps = body(hold)
+            answer = None
+            while (answer := _next(steps, answer)) is not END:
+                pass
+        return hold
+
+    def hold(self, target: str, *args: Any, **kwargs: Any) -> Any:
+        """Make a hold without a block."""
+        with Client(target) as client:
+            return client.hold(*args, **kwargs)
+
+
+class Awaiting:
+    """Uses AsyncClient."""
+
+    def ask(self, target: str, do: Callable[[Any], Any], **settings: Any) -> Any:
+        async def main() -> Any:
+            async with AsyncClient(target, **settings) as client:
+                return await do(client)
+
+        return asyncio.run(main())
+
+    def walk(self, target: str, do: Callable[[Any], Any]) -> list[Any]:
+        async def main() -> list[Any]:
+            async with AsyncClient(target) as client:
+                return [item async for item in do(client)]
+
+        return asyncio.run(main())
+
+    def block(self, target: str, body: Body, **holding: Any) -> Any:
+        async def main() -> Any:
+            async with AsyncClient(target) as client, client.hold("acme", 60, **holding) as hold:
+                steps = body(hold)
+                answer = None
+                while (step := _next(steps, answer)) is not END:
+                    answer = await step
+            return hold
+
+        return asyncio.run(main())
+
+    def hold(self, target: str, *args: Any, **kwargs: Any) -> Any:
+        async def main() -> Any:
+            async with AsyncClient(target) as client:
+                return await client.hold(*args, **kwargs)
+
+        return asyncio.run(main())
+
+
+@pytest.fixture(params=[Blocking, Awaiting], ids=["blocking", "awaiting"])
+def way(request: pytest.FixtureRequest) -> Blocking | Awaiting:
+    return request.param()
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture
+def target(script: Script) -> Iterator[str]:
+    with serving(script) as address:
+        yield address

@@ -1,0 +1,1 @@
+"""What the books promise when something breaks: other writers, lost connections, full disks, killed servers."""

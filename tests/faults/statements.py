@@ -1,0 +1,95 @@
+"""Watches, holds and breaks what the writers of servers send to their database, through SQLAlchemy's events."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+from sqlalchemy import Connection, Engine, event, make_url
+
+from tests.faults.books import PATIENCE_S
+
+ENTRIES = "INSERT INTO entries"
+COMMIT = "COMMIT"
+
+
+def named(url: str, server: str) -> str:
+    """The URL of a PostgreSQL database by which one server can be told from another."""
+    return make_url(url).update_query_dict({"application_name": server}).render_as_string(hide_password=False)
+
+
+def _server(connection: Connection) -> str:
+    return str(connection.engine.url.query.get("application_name", ""))
+
+
+@contextmanager
+def before_each(act: Callable[[str, str, Connection], None]) -> Iterator[None]:
+    """Has `act` called with server, statement and connection before each statement of a writer, COMMIT included."""
+
+    def is_writer() -> bool:
+        return threading.current_thread().name == "scrip-writer"
+
+    def on_statement(connection, _cursor, statement, *_):
+        if is_writer():
+            act(_server(connection), statement, connection)
+
+    def on_commit(connection):
+        if is_writer():
+            act(_server(connection), COMMIT, connection)
+
+    event.listen(Engine, "before_cursor_execute", on_statement)
+    event.listen(Engine, "commit", on_commit)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "before_cursor_execute", on_statement)
+        event.remove(Engine, "commit", on_commit)
+
+
+@contextmanager
+def failures() -> Iterator[list[psycopg.Error]]:
+    """Collects what the database refused."""
+    found: list[psycopg.Error] = []
+
+    def on_error(context):
+        found.append(context.original_exception)
+
+    event.listen(Engine, "handle_error", on_error)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "handle_error", on_error)
+
+
+class Gate:
+    """Holds a server's writer before the first statement that begins with the given words."""
+
+    def __init__(self, server: str, beginning: str) -> None:
+        self._server, self._beginning = server, beginning
+        self._reached, self._open = threading.Event(), threading.Event()
+
+    def __call__(self, server: str, statement: str, _connection: Connection) -> None:
+        if server == self._server and statement.startswith(self._beginning) and not self._reached.is_set():
+            self._reached.set()
+            assert self._open.wait(PATIENCE_S)
+
+    def wait_until_reached(self) -> None:
+        assert self._reached.wait(PATIENCE_S)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+class MeetingPoint:
+    """Lets no server pass the first statement that begins with the given words before all have come to it."""
+
+    def __init__(self, servers: int, beginning: str) -> None:
+        self._beginning = beginning
+        self._barrier = threading.Barrier(servers, timeout=PATIENCE_S)
+        self.passed: list[str] = []
+
+    def __call__(self, server: str, statement: str, _connection: Connection) -> None:
+        if statement.startswith(self._beginning):
+            self.passed.append(server)
+            if self.passed.count(server) == 1:
+                self._barrier.wait()
