@@ -24,7 +24,7 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _setting(default: Any, meaning: str, kind: Any = None) -> Any:
+def _setting(default: Any, meaning: str, kind: Any = None) -> Any:  # noqa: ANN401 -- a field of any type
     return field(default=default, metadata={"meaning": meaning, "type": kind or click.STRING})
 
 

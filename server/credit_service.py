@@ -12,6 +12,7 @@ from ledger import (
     IdPrefix,
     Ledger,
     Operation,
+    Refused,
     public_id,
 )
 from server import translate
