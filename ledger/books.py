@@ -21,7 +21,7 @@ from ledger.model import (
     Reason,
     Refused,
 )
-from ledger.operations import Operation, Settle, check_account, check_asset
+from ledger.operations import Operation, Settle, check_account, check_asset, check_page_size
 from ledger.reports import AuditReport, Balances, FoundEntry, Page, Reports, TrialBalance
 from ledger.store import Store
 from ledger.tables import assets
@@ -43,7 +43,7 @@ class Ledger:
     url          sqlite:///path, or postgresql://user@host/name
     clock        tells now, in UTC
     readers      how many reads may run at once
-    row_locks    see Store
+    row_locks    see Database
     deliver_all  see Writer
 
     Every method that talks to the database raises DatabaseUnavailableError if it cannot; a change may be repeated
@@ -62,8 +62,8 @@ class Ledger:
     ) -> None:
         self._clock = clock
         self._is_open = False
-        self._database = Database(url, readers=readers)
-        self._store = Store(self._database, holder=uuid4(), row_locks=row_locks)
+        self._database = Database(url, readers=readers, row_locks=row_locks)
+        self._store = Store(self._database, holder=uuid4())
         self._all_reports = Reports(self._database)
         self._writer = Writer(
             self._database, self._store, options or WriterOptions(), clock=clock, deliver_all=deliver_all
@@ -165,6 +165,7 @@ class Ledger:
     def history(self, name: AccountName, page_size: int = 0, page_token: str = "") -> Page | Refused:
         """See Reports.history; raises MalformedError."""
         check_account(name)
+        check_page_size(page_size)
         return self._reports.history(name, page_size, page_token, self._clock())
 
     def entry(self, tenant: str, entry_id: str) -> FoundEntry | Refused:

@@ -42,6 +42,10 @@ _COLLISION_SQLITE: Final = frozenset({"SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CO
 _BUG_SQLSTATE_CLASSES: Final = ("22", "23", "42")
 _BUG_SQLITE: Final = ("SQLITE_CONSTRAINT", "SQLITE_ERROR", "SQLITE_MISMATCH", "SQLITE_RANGE", "SQLITE_MISUSE")
 
+# As PostgreSQL's options want them, with a backslash before the space.
+_READ_COMMITTED: Final = r"read\ committed"
+_REPEATABLE_READ: Final = r"repeatable\ read"
+
 # The writer reads by key and nothing else. Without these, a plan made while a table was small is kept when it is large.
 _WRITER_OPTIONS: Final = {
     "synchronous_commit": "on",
@@ -55,7 +59,7 @@ _WRITER_OPTIONS: Final = {
 }
 _READER_OPTIONS: Final = {
     "timezone": "UTC",
-    "default_transaction_isolation": r"repeatable\ read",
+    "default_transaction_isolation": _REPEATABLE_READ,
     "default_transaction_read_only": "on",
     "jit": "off",
 }
@@ -76,19 +80,25 @@ class CollisionError(Exception):
 class Database:
     """One database, SQLite or PostgreSQL.
 
-    url       sqlite:///path or postgresql://user@host/name
-    readers   how many reads may run at once
+    url         sqlite:///path or postgresql://user@host/name
+    readers     how many reads may run at once
+    row_locks   lock the accounts of a batch where the engine can, so that servers queue instead of colliding;
+                correctness does not rest on it
     """
 
-    def __init__(self, url: str, *, readers: int = READERS_DEFAULT) -> None:
+    def __init__(self, url: str, *, readers: int = READERS_DEFAULT, row_locks: bool = True) -> None:
         self.url = parse_url(url)
+        self.row_locks = row_locks
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._lock_file: int | None = None
         if self.is_sqlite:
             self._writer = _sqlite_engine(self.url, pool_size=1, begin="BEGIN IMMEDIATE")
             self._reader = _sqlite_engine(self.url, pool_size=readers, begin="BEGIN", pragmas=("query_only = ON",))
         else:
-            self._writer = _postgresql_engine(self.url, _WRITER_OPTIONS, pool_size=1)
+            # What is not locked is read as of one instant; else a decision could rest on half of another's change.
+            isolation = _READ_COMMITTED if row_locks else _REPEATABLE_READ
+            options = {**_WRITER_OPTIONS, "default_transaction_isolation": isolation}
+            self._writer = _postgresql_engine(self.url, options, pool_size=1)
             self._reader = _postgresql_engine(self.url, _READER_OPTIONS, pool_size=readers)
 
     def __str__(self) -> str:

@@ -28,7 +28,7 @@ class IdPrefix(StrEnum):
     PAGE = "pt_"
 
 
-@lru_cache(maxsize=200_000)
+@lru_cache(maxsize=50_000)
 def account_key(tenant: str, asset: str, account_id: str) -> AccountKey:
     """The key under which everything about an account is stored, on every engine.
 

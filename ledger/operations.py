@@ -132,6 +132,11 @@ def check_account(name: AccountName) -> None:
     _check(_identifier("account_id", name.account_id), _name("asset", name.asset))
 
 
+def check_page_size(page_size: int) -> None:
+    """Raises MalformedError for a number of rows that no page can have."""
+    _check(_whole_number("page_size", page_size, 0, INT64_MAX))
+
+
 def _account(name: AccountName) -> tuple[Violation | None, Violation | None]:
     return _identifier("account_id", name.account_id), _name("asset", name.asset)
 

@@ -60,18 +60,16 @@ class Changes:
 class Store:
     """Loads the state of a batch's accounts and saves what was decided about them.
 
-    holder      names this process among those that write to the database
-    row_locks   lock the accounts of a batch where the engine can, so that servers queue instead of colliding;
-                correctness does not rest on it
+    holder   names this process among those that write to the database
     """
 
-    def __init__(self, database: Database, *, holder: UUID, row_locks: bool = True) -> None:
+    def __init__(self, database: Database, *, holder: UUID) -> None:
         self._database = database
         self._holder = holder
         self._writer: int | None = None
         self._totals: Totals = {}
         self._assets: dict[tuple[str, str], Asset] = {}
-        self._statements = _Statements(database, row_locks=row_locks)
+        self._statements = _Statements(database)
 
     def _claim(self, connection: Connection, now: datetime) -> None:
         """Takes a writer id, its own or one that nobody holds, in the batch's transaction, and reads its totals.
@@ -111,7 +109,10 @@ class Store:
         self._writer = None
 
     def load(self, connection: Connection, operations: Sequence[Operation]) -> Changes:
-        """The state of every account the operations name, nothing decided yet."""
+        """The state of every account the operations name, nothing decided yet.
+
+        raises   CollisionError
+        """
         states = {operation.key: State() for operation in operations}
         keys = as_rows({"account_key": key.hex} for key in states)
         for row in connection.execute(self._statements.accounts, {"keys": keys}):
@@ -172,6 +173,9 @@ class Store:
         parameter = as_rows({"account_key": key.hex, "request_id": request_id} for key, request_id in asked)
         rows = connection.execute(self._statements.posted, {"asked": parameter}).all()
         for entry in read_entries(connection, self._database, rows):
+            if states[entry.key].account is None:
+                # There was no row to lock yet, so nothing kept another server from opening it meanwhile.
+                raise CollisionError("the account was opened while it was read")
             if entry.request_id is not None:
                 states[entry.key].posted[entry.request_id] = entry
 
@@ -242,14 +246,14 @@ class Store:
 class _Statements:
     """The statements of a batch; what they take is handed over as rows."""
 
-    def __init__(self, database: Database, *, row_locks: bool) -> None:
+    def __init__(self, database: Database) -> None:
         keys = database.listed("keys", accounts.c.account_key)
         named = database.listed("named", holds.c.account_key, holds.c.hold)
         asked = database.listed("asked", entries.c.account_key, entries.c.request_id)
         loaded = select(accounts).join(keys, keys.c.account_key == accounts.c.account_key)
         # Locked in order of the key, so that two batches that touch the same accounts cannot wait for each other.
         ordered = loaded.order_by(accounts.c.account_key)
-        self.accounts = ordered.with_for_update(of=accounts) if row_locks else ordered
+        self.accounts = ordered.with_for_update(of=accounts) if database.row_locks else ordered
         self.open_lots = select(lots).join(keys, keys.c.account_key == lots.c.account_key).where(lots.c.open == 1)
         self.open_holds = select(holds).join(keys, keys.c.account_key == holds.c.account_key).where(holds.c.open == 1)
         self.named_holds = select(holds).join(

@@ -19,7 +19,7 @@ from ledger.model import NO_MEMO, Accepted, Refused, State
 from ledger.operations import Operation, Settle
 from ledger.store import Changes, Store
 
-ATTEMPTS_MAX: Final = 20
+ATTEMPTS_MAX: Final = 200
 _PAUSE_BETWEEN_ATTEMPTS_S: Final = 0.01
 
 log = structlog.get_logger()
@@ -224,22 +224,24 @@ class Writer:
                 self._store.forget()
                 log.info("batch_collided", operations=len(batch), attempt=attempt, error=str(error))
                 # Random, so that two writers do not collide again and again.
-                time.sleep(random.uniform(0, _PAUSE_BETWEEN_ATTEMPTS_S) * min(attempt, 8))  # noqa: S311 -- no secret
+                time.sleep(random.uniform(0, _PAUSE_BETWEEN_ATTEMPTS_S) * min(attempt, 4))  # noqa: S311 -- no secret
             except BaseException:
                 self._store.forget()
                 raise
         raise CollisionError(f"other writers were faster {ATTEMPTS_MAX} times")
 
     def _attempt(self, batch: list[Waiting]) -> Delivery:
-        given_up = [(waiting.answer, DeadlinePassedError()) for waiting in batch if waiting.is_given_up()]
-        gone = {id(answer) for answer, _ in given_up}
-        asked = [waiting for waiting in batch if id(waiting.answer) not in gone]
+        asked: list[Waiting] = []
+        given_up: list[tuple[Answer, Outcome]] = []
+        for waiting in batch:
+            if waiting.is_given_up():
+                given_up.append((waiting.answer, DeadlinePassedError()))
+            else:
+                asked.append(waiting)
         if not asked:
             return given_up
         now = self._clock()
-        with self._database.write() as connection:
-            changes = self._store.load(connection, [waiting.operation for waiting in asked])
-            decided = [(waiting.answer, _decide(changes, waiting.operation, now)) for waiting in asked]
+            decided = [(waiting.answer, _decide(changes, waiting, now)) for waiting in asked]
             if changes.entries:
                 confirmed = self._store.save(connection, changes, now)
                 connection.commit()
@@ -247,8 +249,11 @@ class Writer:
         return [*given_up, *decided]
 
 
-def _decide(changes: Changes, operation: Operation, now: datetime) -> Outcome:
+def _decide(changes: Changes, waiting: Waiting, now: datetime) -> Outcome:
     """Decides one operation and takes over what it changes. If deciding crashes, only this operation fails."""
+    if waiting.is_given_up():
+        return DeadlinePassedError()
+    operation = waiting.operation
     state: State = changes.states[operation.key]
     try:
         outcome = decide(state, operation, now)

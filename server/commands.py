@@ -145,9 +145,10 @@ def audit(client: Client, account: str | None, asset: str | None, form: Format) 
     """Recompute the books, or one account, and tell what does not agree. Ends with 1 if anything does not."""
     report = client.audit(account, asset=asset, deadline_s=AUDIT_DEADLINE_S)
     if form is Format.TABLE:
-        found = "\n".join(report.findings)
-        verdict = "clean" if report.clean else f"{report.findings_total} findings:\n{found}"
-        click.echo(f"{report.accounts} accounts, {report.entries} entries: {verdict}")
+        verdict = "clean" if report.clean else f"{report.findings_total} findings"
+        click.echo(f"Accounts: {report.accounts}. Entries: {report.entries}. Verdict: {verdict}.")
+        for finding in report.findings:
+            click.echo(finding)
     else:
         counts = {"accounts": report.accounts, "entries": report.entries, "clean": report.clean}
         click.echo(rendered([{**counts, "finding": finding} for finding in report.findings or [None]], form))

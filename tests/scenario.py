@@ -50,7 +50,6 @@ LISTS = ("lots", "lines", "entries", "assets", "totals")
 OUTCOME = re.compile(r"ok|replayed|[A-Z]+(_[A-Z]+)+")
 UNITS = {"us": "microseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 DURATION = re.compile(r"([+-]?)(\d+)(us|s|m|h|d)")
-LINE = re.compile(r"([a-z]+)>([a-z]+):(\w+)(?:@(\w+))?")
 MEMO = ("description", "reference", "actor")
 ARGUMENTS = {
     "asset": {"scale"},
@@ -160,7 +159,7 @@ def parse(text: str) -> Row:
     for word in answer:
         if word in LISTS:
             current = lists[word] = []
-        elif "=" in word and (current is None or word.split("=")[0] in SIDES):
+        elif "=" in word and (current is None or (word.split("=")[0] in SIDES and "totals" not in lists)):
             name, value = word.split("=", 1)
             figures[name] = value
         elif current is not None:
@@ -207,7 +206,7 @@ class _Runner:
 
     def end(self) -> None:
         """After the last row: the books are in order, and debits are credits."""
-        if findings := self._target.audit():
+        if findings := list(self._target.audit()):
             raise ScenarioError(f"the audit says: {' '.join(findings)}")
         for asset in self._target.assets():
             totals = self._target.trial_balance(asset).totals

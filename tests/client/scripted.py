@@ -1,6 +1,7 @@
 """A server that answers what a test told it to, and remembers what it was asked."""
 
 import contextlib
+import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,27 @@ class Script:
         return answer
 
 
+class Slow:
+    """An answer that is worked on until the test lets it finish."""
+
+    def __init__(self, answer: Message) -> None:
+        self._answer = answer
+        self._begun = threading.Event()
+        self._finished = threading.Event()
+
+    def __call__(self, _request: Message) -> Message:
+        self._begun.set()
+        self._finished.wait(10)
+        return self._answer
+
+    def has_begun(self) -> None:
+        """Wait until the request has arrived."""
+        assert self._begun.wait(10)
+
+    def finish(self) -> None:
+        self._finished.set()
+
+
 def _servicer(base: type, script: Script) -> Any:
     def handler(rpc: str) -> Callable[..., Message]:
         return lambda _self, request, context: script.handle(rpc, request, context)
@@ -59,7 +81,7 @@ def _servicer(base: type, script: Script) -> Any:
 
 
 @contextlib.contextmanager
-def serving(script: Script, port: int = 0, certificate: grpc.ServerCredentials | None = None) -> Iterator[str]:
+def serving(script: Script, port: int = 0, credentials: grpc.ServerCredentials | None = None) -> Iterator[str]:
     """Serve what the script says; gives the address."""
     with ThreadPoolExecutor(8) as threads:
         server = grpc.server(threads, options=[("grpc.so_reuseport", 0)])
@@ -70,7 +92,7 @@ def serving(script: Script, port: int = 0, certificate: grpc.ServerCredentials |
             _servicer(ledger_service_pb2_grpc.LedgerServiceServicer, script), server
         )
         address = f"127.0.0.1:{port}"
-        bound = server.add_secure_port(address, certificate) if certificate else server.add_insecure_port(address)
+        bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
         server.start()
         try:
             yield f"127.0.0.1:{bound}"

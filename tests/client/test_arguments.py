@@ -55,8 +55,10 @@ MISTAKES = {
     "an unknown source": (
         lambda client: client.grant("acme", 1, "bonus"),
         "source",
-        "source must be one of free, promo, welcome, referral, lead, gift, purchase, subscription, adjustment; "
-        "it is 'bonus'.",
+        (
+            "source must be one of free, promo, welcome, referral, lead, gift, purchase, subscription, adjustment; "
+            "it is 'bonus'."
+        ),
     ),
     "a priority above int32": (
         lambda client: client.grant("acme", 1, "free", priority=2**31),
@@ -112,7 +114,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("do", "field", "message"), MISTAKES.values(), ids=MISTAKES)
-def test_an_argument_that_no_request_can_carry_is_refused_without_a_call(way, script, target, do, field, message):
+def test_an_argument_that_no_request_can_carry_is_refused_without_a_call(way, script, target, *, do, field, message):
     with pytest.raises(scrip.InvalidField) as caught:
         way.ask(target, do)
 

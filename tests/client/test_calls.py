@@ -158,7 +158,9 @@ CALLS = {
 
 
 @pytest.mark.parametrize(("do", "request_", "response", "answer"), CALLS.values(), ids=CALLS)
-def test_a_call_sends_its_arguments_and_answers_with_the_message(way, script, target, do, request_, response, answer):
+def test_a_call_sends_its_arguments_and_answers_with_the_message(
+    way, script, target, *, do, request_, response, answer
+):
     rpc = type(request_).__name__.removesuffix("Request")
     script.answer(rpc, response)
 
@@ -168,7 +170,7 @@ def test_a_call_sends_its_arguments_and_answers_with_the_message(way, script, ta
     assert script.requests(rpc) == [request_]
 
 
-@pytest.mark.parametrize("name", [name for name in scrip.Source.keys() if name != "SOURCE_UNSPECIFIED"])
+@pytest.mark.parametrize("name", sorted(set(scrip.Source.keys()) - {"SOURCE_UNSPECIFIED"}))
 def test_every_source_has_a_name_for_grants(way, script, target, name):
     script.answer("Grant", credit.GrantResponse())
 

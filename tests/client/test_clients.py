@@ -6,12 +6,15 @@ import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import pytest
 import scrip
 from mypy import api
 from scrip import calls
 from scrip.v1 import credit_service_pb2 as credit
 from scrip.v1 import ledger_service_pb2 as ledger
+
+from tests.client.scripted import Slow, serving
 
 ROOT = Path(__file__).parents[2]
 BALANCE = credit.GetBalanceResponse(balances=[scrip.Balance(account_id="acme", available=40)])
@@ -107,9 +110,7 @@ def test_types_are_seen_through_the_methods(tmp_path):
     )
     wrong = [number for number, line in enumerate(example.read_text().splitlines(), start=1) if "# an error" in line]
 
-    found, _, _ = api.run(
-        ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache"), str(example)]
-    )
+    found, _, _ = api.run(["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(tmp_path), str(example)])
 
     errors = [line for line in found.splitlines() if ": error:" in line]
     assert [int(line.split(":")[1]) for line in errors] == wrong, found
@@ -157,23 +158,65 @@ def test_an_async_client_belongs_to_the_loop_that_used_it_first(script, target):
         first.run(client.close())
 
 
-def test_a_closed_client_says_so(way, script, target):
-    if type(way).__name__ == "Blocking":
-        client = scrip.Client(target)
-        client.close()
-        client.close()
-        with pytest.raises(RuntimeError, match="This client is closed"):
-            client.balance("acme")
-        return
+def test_a_closed_client_says_so(target):
+    client = scrip.Client(target)
 
+    client.close()
+    client.close()
+
+    with pytest.raises(RuntimeError, match="This client is closed"):
+        client.balance("acme")
+
+
+def test_a_closed_async_client_says_so(target):
     async def main() -> None:
         client = scrip.AsyncClient(target)
         await client.close()
         await client.close()
-        with pytest.raises(RuntimeError, match="This client is closed"):
-            await client.balance("acme")
+        await client.balance("acme")
 
-    asyncio.run(main())
+    with pytest.raises(RuntimeError, match="This client is closed"):
+        asyncio.run(main())
+
+
+def test_a_call_under_way_fails_when_its_client_is_closed(script, target):
+    slow = Slow(BALANCE)
+    slower = Slow(BALANCE)
+    script.answer("GetBalance", slow, slower)
+
+    async def main() -> None:
+        client = scrip.AsyncClient(target)
+        asking = asyncio.create_task(client.balance("acme"))
+        await asyncio.to_thread(slow.has_begun)
+        await client.close()
+        await asking
+
+    with pytest.raises(scrip.ScripError) as awaited:
+        asyncio.run(main())
+    with ThreadPoolExecutor(1) as threads, scrip.Client(target) as client:
+        asking = threads.submit(client.balance, "acme")
+        slower.has_begun()
+        client.close()
+        with pytest.raises(scrip.ScripError) as blocked:
+            asking.result()
+    slow.finish()
+    slower.finish()
+
+    assert awaited.value.code is blocked.value.code is grpc.StatusCode.CANCELLED
+
+
+def test_credentials_secure_the_connection(way, script):
+    script.answer("GetBalance", BALANCE)
+    local = grpc.local_server_credentials(grpc.LocalConnectionType.LOCAL_TCP)
+
+    with serving(script, credentials=local) as target:
+        found = way.ask(
+            target,
+            lambda client: client.balance("acme"),
+            credentials=grpc.local_channel_credentials(grpc.LocalConnectionType.LOCAL_TCP),
+        )
+
+    assert found.available == 40
 
 
 def test_a_client_says_that_it_does_not_survive_a_fork(script, target):

@@ -9,7 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from scrip.v1 import credit_service_pb2 as credit
 
-from tests.client.scripted import UNAVAILABLE, error
+from tests.client.scripted import UNAVAILABLE, Slow, error
 
 HELD = credit.HoldResponse(
     entry_id="en_1",
@@ -158,9 +158,13 @@ def test_the_exception_of_the_block_goes_on_even_if_the_release_fails(way, scrip
 def test_the_exception_of_the_block_goes_on_even_if_the_client_was_closed(script, target):
     script.answer("Hold", HELD)
 
-    with pytest.raises(OutOfPaperError) as caught, scrip.Client(target) as client, client.hold("acme", 60):
-        client.close()
-        raise OutOfPaperError
+    def work(client: scrip.Client) -> None:
+        with client.hold("acme", 60):
+            client.close()
+            raise OutOfPaperError
+
+    with scrip.Client(target) as client, pytest.raises(OutOfPaperError) as caught:
+        work(client)
 
     assert "This client is closed." in caught.value.__notes__[0]
 
@@ -230,10 +234,11 @@ def test_a_capture_without_an_answer_is_not_undone_by_a_release(way, script, tar
 
     assert "Release" not in script.rpcs()
     assert caught.value.request_id == "capture/hd_1"
-    assert caught.value.__notes__ == [
+    (note,) = caught.value.__notes__
+    assert note == (
         "Hold hd_1 was left as it is: what was said of it may or may not have been done. "
         "It can be said again until 2026-02-01T00:00:00Z, when the hold runs out by itself."
-    ]
+    )
 
 
 def test_a_capture_without_an_answer_can_be_repeated_after_the_block(script, target):
@@ -259,6 +264,18 @@ def test_a_block_that_swallows_a_capture_without_an_answer_says_nothing_more(scr
         hold.capture(55)
 
     assert "Release" not in script.rpcs()
+
+
+def test_a_hold_that_was_captured_stays_so_whatever_is_refused_later(script, target):
+    script.answer("Hold", HELD)
+    script.answer("Capture", CAPTURED, error(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD"))
+
+    with scrip.Client(target) as client, client.hold("acme", 60) as hold:
+        hold.capture(55)
+        with pytest.raises(scrip.InvalidField):
+            hold.capture(-1)
+
+    assert script.rpcs() == ["Hold", "Capture", "Capture"]
 
 
 def test_a_hold_that_is_found_ended_is_not_ended_again(way, script, target):
@@ -337,14 +354,44 @@ def test_a_task_that_is_cancelled_in_a_block_releases_the_hold(script, target):
     script.answer("Hold", HELD)
     script.answer("Release", RELEASED)
 
-    async def main() -> None:
-        async with scrip.AsyncClient(target) as client, asyncio.timeout(0.1), client.hold("acme", 60):
+    async def work(begun: asyncio.Event) -> None:
+        async with scrip.AsyncClient(target) as client, client.hold("acme", 60):
+            begun.set()
             await asyncio.sleep(10)
 
-    with pytest.raises(TimeoutError):
+    async def main() -> None:
+        begun = asyncio.Event()
+        working = asyncio.create_task(work(begun))
+        await begun.wait()
+        working.cancel()
+        await working
+
+    with pytest.raises(asyncio.CancelledError):
         asyncio.run(main())
 
     assert script.rpcs() == ["Hold", "Release"]
+
+
+def test_a_task_that_is_cancelled_while_it_captures_does_not_undo_the_capture(script, target):
+    slow = Slow(CAPTURED)
+    script.answer("Hold", HELD)
+    script.answer("Capture", slow)
+
+    async def work() -> None:
+        async with scrip.AsyncClient(target) as client, client.hold("acme", 60) as hold:
+            await hold.capture(55)
+
+    async def main() -> None:
+        working = asyncio.create_task(work())
+        await asyncio.to_thread(slow.has_begun)
+        working.cancel()
+        await working
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(main())
+    slow.finish()
+
+    assert script.rpcs() == ["Hold", "Capture"]
 
 
 def test_a_block_that_is_run_again_captures_with_the_same_request_ids(way, script, target):

@@ -1,13 +1,14 @@
 """Watches, holds and breaks what the writers of servers send to their database, through SQLAlchemy's events."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
 from sqlalchemy import Connection, Engine, event, make_url
 
-from tests.faults.books import PATIENCE_S
+from tests.faults.customers import PATIENCE_S
 
 ENTRIES = "INSERT INTO entries"
 COMMIT = "COMMIT"
@@ -93,3 +94,13 @@ class MeetingPoint:
             self.passed.append(server)
             if self.passed.count(server) == 1:
                 self._barrier.wait()
+
+
+def wait_until_queued(url: str, server: str) -> None:
+    """Returns once a server waits for a lock that another has."""
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock'"
+    deadline = time.monotonic() + PATIENCE_S
+    with psycopg.connect(url, autocommit=True) as connection:
+        while connection.execute(asked, [server]).fetchone() == (0,):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)

@@ -411,7 +411,7 @@ def audit(
 
     account_id   one customer; None for the whole books, totals included
     asset        one asset of that customer; None for all
-    deadline_s   10 minutes unless said otherwise, because it reads every entry in scope
+    deadline_s   10 minutes unless said otherwise, because it reads every entry in scope; None for the client's own
     refused      AssetNotFound, AccountNotFound, in that order
     """
     request = AuditRequest(

@@ -14,7 +14,7 @@ import grpc.aio
 
 from scrip import arguments
 from scrip.calls import Answer, Call, Steps
-from scrip.errors import from_rpc, invalid
+from scrip.errors import closed, from_rpc, invalid
 from scrip.v1.credit_service_pb2_grpc import CreditServiceStub
 from scrip.v1.ledger_service_pb2_grpc import LedgerServiceStub
 
@@ -159,6 +159,12 @@ class AsyncConnection(_Prepared):
             response = await self._methods[call.rpc](call.request, timeout=call.deadline_s or self._deadline_s)
         except grpc.RpcError as error:
             raise from_rpc(error, call.request_id) from error
+        except asyncio.CancelledError:
+            # grpc.aio also says so when the channel is closed, and the task would be taken for cancelled.
+            task = asyncio.current_task()
+            if self._closed and not (task and task.cancelling()):
+                raise closed(call.request_id) from None
+            raise
         return call.read(response)
 
     async def follow(self, steps: Steps[Answer]) -> Answer:

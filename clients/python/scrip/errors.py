@@ -28,7 +28,7 @@ class FieldViolation:
     """What is wrong with one field of a request.
 
     field         its name in the contract, such as "amount" or "cost.currency"
-    description   what it must be
+    description   what it must be and is, a sentence
     """
 
     field: str
@@ -347,16 +347,34 @@ REASONS: Mapping[ErrorReason.ValueType, type[ScripError]] = {
     ErrorReason.ERROR_REASON_INTERNAL: Internal,
 }
 
+_UNDECIDED = {
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.UNKNOWN,
+}
 
-def invalid(field: str, description: str) -> InvalidField:
-    """Make the error for an argument that no request can carry, as the server would word it."""
+
+def invalid(field: str, rule: str) -> InvalidField:
+    """Make the error for an argument that no request can carry, worded as the server would."""
+    message = f"{field} {rule}."
     return InvalidField(
         grpc.StatusCode.INVALID_ARGUMENT,
         ErrorReason.ERROR_REASON_INVALID_FIELD,
-        f"{field} {description}.",
+        message,
         {"field": field},
-        violations=(FieldViolation(field=field, description=description),),
+        violations=(FieldViolation(field=field, description=message),),
         reason_name="INVALID_FIELD",
+    )
+
+
+def closed(request_id: str | None) -> ScripError:
+    """Make the error for a call that was under way when its client was closed."""
+    return ScripError(
+        grpc.StatusCode.CANCELLED,
+        ErrorReason.ERROR_REASON_UNSPECIFIED,
+        _undecided("The client was closed", request_id),
+        request_id=request_id,
     )
 
 
@@ -372,8 +390,8 @@ def from_rpc(error: grpc.RpcError, request_id: str | None) -> ScripError:
     info = _only(error_details_pb2.ErrorInfo, details)
     if info is None or info.domain != DOMAIN:
         # gRPC's own words, or a proxy's, which know nothing of request_ids.
-        if request_id is not None and code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
-            message = f"{message}. It may or may not have been done: repeat it with request_id {request_id}."
+        if code in _UNDECIDED:
+            message = _undecided(message, request_id)
         info = error_details_pb2.ErrorInfo()
     reason = _reason(info.reason)
     kind = REASONS.get(reason) or CODES.get(code, ScripError)
@@ -392,6 +410,12 @@ def from_rpc(error: grpc.RpcError, request_id: str | None) -> ScripError:
         ),
         info.reason,
     )
+
+
+def _undecided(what: str, request_id: str | None) -> str:
+    if request_id is None:
+        return what
+    return f"{what}. It may or may not have been done: repeat it with request_id {request_id}."
 
 
 def _reason(name: str) -> ErrorReason.ValueType:

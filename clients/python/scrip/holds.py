@@ -123,8 +123,9 @@ def release(
 
 def _ending(held: Held, call: Call[Ended]) -> Steps[Ended]:
     """Run what ends the hold, and keep in `standing` what is known of it."""
-    if held.standing is Standing.OPEN:
-        # Not after the answer: whatever interrupts the call, a cancelled task too, leaves it undecided.
+    before = held.standing
+    if before is Standing.OPEN:
+        # Before the answer, because whatever interrupts the call, a cancelled task too, leaves it undecided.
         held.standing = Standing.UNSETTLED
     try:
         answer = yield from call
@@ -132,8 +133,8 @@ def _ending(held: Held, call: Call[Ended]) -> Steps[Ended]:
         held.standing = Standing.ENDED
         raise
     except (InvalidArgument, NotFound, AlreadyExists, FailedPrecondition):
-        # Refused, so nothing was done, and no earlier attempt had done it either.
-        held.standing = Standing.OPEN
+        # Refused: this call did nothing. Of an earlier one that says nothing.
+        held.standing = before
         raise
     held.standing = Standing.ENDED
     return answer

@@ -587,7 +587,7 @@ class HistoryRequest(_message.Message):
     asset: _builtins.str
     """What is counted; empty means "credits"."""
     page_size: _builtins.int
-    """How many entries at most: 1 to 500; 0 means 50."""
+    """How many entries at most; 0 means 50, more than 500 means 500."""
     page_token: _builtins.str
     """`next_page_token` of the page before; empty for the newest page."""
     def __init__(

@@ -1,0 +1,606 @@
+"""What scenarios are run against: the pure core, the ledger on a database, and a server over gRPC.
+
+Each target takes the same requests and gives the same answers, so that a scenario cannot tell them apart.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+import scrip
+from ledger import (
+    CHART,
+    DEFAULT_ASSET,
+    DEFAULT_TENANT,
+    NO_MEMO,
+    Accepted,
+    AccountKey,
+    AccountName,
+    Asset,
+    Capture,
+    Code,
+    Deduct,
+    Entry,
+    EntryKind,
+    Grant,
+    IdPrefix,
+    Ledger,
+    MalformedError,
+    Memo,
+    Money,
+    OpenAccount,
+    Operation,
+    PlaceHold,
+    Reason,
+    Refused,
+    Release,
+    Source,
+    parse_id,
+    public_id,
+)
+from ledger.audit import AccountAudit, add_lines, audit_totals
+from ledger.decide import decide, settle
+from ledger.ids import parse_page_token
+from ledger.lots import pending
+from ledger.model import HoldState, State
+from scrip.v1 import types_pb2
+from server.app import Server
+from server.config import Settings
+from tests.books import Clock
+
+CHANGES = ("open", "grant", "deduct", "hold", "capture", "release")
+TENANT = DEFAULT_TENANT
+
+
+class Account(NamedTuple):
+    """One customer's credits in one asset."""
+
+    account_id: str
+    asset: str
+
+    @property
+    def name(self) -> AccountName:
+        return AccountName(tenant=TENANT, account_id=self.account_id, asset=self.asset)
+
+    @property
+    def key(self) -> AccountKey:
+        return self.name.key
+
+
+class HoldName(NamedTuple):
+    """Which hold of which account."""
+
+    account: Account
+    number: int
+
+
+class Standing(NamedTuple):
+    """How an account stands, smallest units; available is what can be spent."""
+
+    available: int
+    held: int
+    owed: int
+    pending: int
+
+
+class WrittenLine(NamedTuple):
+    """A line with its sides as text."""
+
+    debit: str
+    credit: str
+    amount: int
+    lot: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """An entry as any target shows it."""
+
+    number: int
+    kind: str
+    is_written: bool
+    effective_at: datetime
+    standing: Standing
+    lines: tuple[WrittenLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request, whatever it asks for; fields that its command does not take keep their defaults."""
+
+    command: str
+    request_id: str
+    account: Account = Account("", DEFAULT_ASSET)
+    amount: int | None = None
+    hold: int = 0
+    source: str = "promo"
+    priority: int | None = None
+    scale: int = 0
+    effective_at: datetime | None = None
+    expires_at: datetime | None = None
+    ttl: timedelta | None = None
+    cost: tuple[int, str] | None = None
+    page_token: str = ""
+    memo: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What was answered.
+
+    outcome    ok, replayed, or the reason of a refusal
+    figures    what it says besides, by name
+    number     of the entry that a change wrote
+    standing   what the answer says of the account
+    """
+
+    outcome: str
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    number: int = 0
+    standing: Standing | None = None
+    entries: tuple[Written, ...] = ()
+    assets: tuple[tuple[str, int], ...] = ()
+    totals: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+class Target(Protocol):
+    """Empty books that answer requests."""
+
+    def open(self, account_id: str) -> None:
+        """Opens an account in credits; not part of any law."""
+
+    def change(self, asked: Asked) -> Answer: ...
+    def define_asset(self, asset: str, scale: int) -> Answer: ...
+    def balance(self, account: Account) -> Answer: ...
+    def balances(self, account_id: str) -> Answer: ...
+    def history(self, account: Account, page_token: str) -> Answer: ...
+    def entry(self, account: Account, number: int) -> Answer: ...
+    def trial_balance(self, asset: str) -> Answer: ...
+
+    def assets(self) -> Iterable[str]: ...
+    def audit(self) -> Iterable[str]: ...
+
+
+def operation_of(asked: Asked) -> Operation:
+    """The request as the ledger takes it; raises MalformedError."""
+    memo = Memo(**asked.memo) if asked.memo else NO_MEMO
+    of_account = {"request_id": asked.request_id, "account": asked.account.name, "memo": memo}
+    of_hold = {
+        "request_id": asked.request_id,
+        "tenant": TENANT,
+        "key": asked.account.key,
+        "hold": asked.hold,
+        "memo": memo,
+    }
+    match asked.command:
+        case "open":
+            return OpenAccount(**of_account)
+        case "grant":
+            return Grant(
+                **of_account,
+                amount=asked.amount,
+                source=Source(asked.source),
+                priority=asked.priority,
+                effective_at=asked.effective_at,
+                expires_at=asked.expires_at,
+                ttl=asked.ttl,
+                cost=None if asked.cost is None else Money(minor_units=asked.cost[0], currency=asked.cost[1]),
+            )
+        case "deduct":
+            return Deduct(**of_account, amount=asked.amount)
+        case "hold":
+            return PlaceHold(**of_account, amount=asked.amount, ttl=asked.ttl)
+        case "capture":
+            return Capture(**of_hold, amount=asked.amount)
+        case "release":
+            return Release(**of_hold)
+    raise AssertionError(asked.command)
+
+
+class LibraryTarget:
+    """What the targets that speak the ledger's values have in common."""
+
+    def execute(self, operation: Operation) -> Accepted | Refused:
+        raise NotImplementedError
+
+    def open(self, account_id: str) -> None:
+        asked = Asked(command="open", request_id="opening", account=Account(account_id, DEFAULT_ASSET))
+        assert self.change(asked).outcome == "ok"
+
+    def change(self, asked: Asked) -> Answer:
+        try:
+            outcome = self.execute(operation_of(asked))
+        except MalformedError as error:
+            return _malformed(error)
+        if isinstance(outcome, Refused):
+            return _refused(outcome)
+        entry = outcome.entry
+        figures = {"entry": entry.seq, "scale": outcome.scale}
+        if entry.kind is EntryKind.GRANT:
+            figures["expires_at"] = entry.lot_terms.expires_at or "never"
+        if entry.kind is EntryKind.HOLD:
+            figures["expires_at"] = entry.hold_expires_at
+        if entry.kind is EntryKind.CAPTURE:
+            figures["captured"] = entry.moved(Code.HELD, Code.REVENUE)
+        if entry.kind in {EntryKind.CAPTURE, EntryKind.RELEASE}:
+            figures["released"] = entry.moved(Code.HELD, Code.AVAILABLE)
+        return Answer(
+            outcome="replayed" if outcome.replayed else "ok",
+            figures=figures,
+            number=entry.seq,
+            standing=_standing_after(entry),
+        )
+
+
+class PureTarget(LibraryTarget):
+    """The pure core: states, decisions and nothing else."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._assets = {DEFAULT_ASSET: Asset(tenant=TENANT, asset=DEFAULT_ASSET, scale=0)}
+        self._states: dict[AccountKey, State] = {}
+        self._entries: dict[AccountKey, list[Entry]] = {}
+
+    def execute(self, operation: Operation) -> Accepted | Refused:
+        state = self._states.setdefault(operation.key, State())
+        if not isinstance(operation, Capture | Release):
+            state.asset = self._assets.get(operation.account.asset)
+        outcome = decide(state, operation, self._clock())
+        if isinstance(outcome, Accepted):
+            state.apply(outcome)
+            self._entries.setdefault(operation.key, []).extend(outcome.entries)
+        return outcome
+
+    def define_asset(self, asset: str, scale: int) -> Answer:
+        known = self._assets.setdefault(asset, Asset(tenant=TENANT, asset=asset, scale=scale))
+        return Answer(outcome="ok" if known.scale == scale else Reason.ASSET_EXISTS.name)
+
+    def balance(self, account: Account) -> Answer:
+        if missing := self._missing(account):
+            return missing
+        after = self._settled(account)
+        lots = {**self._states[account.key].lots, **{lot.number: lot for lot in after.lots}}
+        not_yet = pending(lots.values(), max(self._clock(), after.account.as_of))
+        standing = Standing(after.account.available - not_yet, after.account.held, after.account.owed, not_yet)
+        return Answer(outcome="ok", figures={"scale": after.scale}, standing=standing)
+
+    def balances(self, account_id: str) -> Answer:
+        found = [(asset, self.balance(Account(account_id, asset))) for asset in sorted(self._assets)]
+        found = [(asset, answer.standing.available) for asset, answer in found if answer.outcome == "ok"]
+        return Answer(outcome="ok", assets=tuple(found)) if found else Answer(outcome="ACCOUNT_NOT_FOUND")
+
+    def history(self, account: Account, page_token: str) -> Answer:
+        if page_token and parse_page_token(tuple(account), page_token) is None:
+            return Answer(outcome=Reason.INVALID_PAGE_TOKEN.name)
+        return self._missing(account) or Answer(outcome="ok", entries=self._all_entries(account)[::-1])
+
+    def entry(self, account: Account, number: int) -> Answer:
+        found = () if self._missing(account) else self._all_entries(account)
+        return _found_entry(next((entry for entry in found if entry.number == number), None))
+
+    def trial_balance(self, asset: str) -> Answer:
+        if asset not in self._assets:
+            return Answer(outcome=Reason.ASSET_NOT_FOUND.name)
+        sums = {}
+        for account in self._accounts():
+            if account.asset == asset:
+                add_lines(sums, (line for entry in self._entries[account.key] for line in entry.lines))
+                add_lines(sums, (line for entry in self._settled(account).entries for line in entry.lines))
+        return Answer(outcome="ok", totals={code.value: sums.get(code, (0, 0)) for code in CHART})
+
+    def assets(self) -> Iterable[str]:
+        return tuple(self._assets)
+
+    def audit(self) -> Iterable[str]:
+        for account in self._accounts():
+            state = self._states[account.key]
+            audit = AccountAudit(state.account)
+            for entry in self._entries[account.key]:
+                yield from audit.entry(entry)
+            yield from audit.end(state.lots.values(), [h for h in state.holds.values() if h.state is HoldState.OPEN])
+            yield from audit_totals(account.asset, audit.sums, audit.sums)
+
+    def _accounts(self) -> list[Account]:
+        names = [state.account.name for state in self._states.values() if state.account is not None]
+        return [Account(name.account_id, name.asset) for name in names]
+
+    def _missing(self, account: Account) -> Answer | None:
+        if account.key in self._states and self._states[account.key].account is not None:
+            return None
+        reason = Reason.ACCOUNT_NOT_FOUND if account.asset in self._assets else Reason.ASSET_NOT_FOUND
+        return Answer(outcome=reason.name)
+
+    def _settled(self, account: Account) -> Accepted:
+        return settle(self._states[account.key], self._clock())
+
+    def _all_entries(self, account: Account) -> tuple[Written, ...]:
+        written = [_written(entry, is_written=True) for entry in self._entries[account.key]]
+        return tuple(written + [_written(entry, is_written=False) for entry in self._settled(account).entries])
+
+
+class LedgerTarget(LibraryTarget):
+    """The ledger as a library, on a database."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def execute(self, operation: Operation) -> Accepted | Refused:
+        return self._ledger.execute(operation)
+
+    def define_asset(self, asset: str, scale: int) -> Answer:
+        try:
+            found = self._ledger.define_asset(TENANT, asset, scale)
+        except MalformedError as error:
+            return _malformed(error)
+        return _refused(found) if isinstance(found, Refused) else Answer(outcome="ok")
+
+    def balance(self, account: Account) -> Answer:
+        try:
+            found = self._ledger.balances(TENANT, *account)
+        except MalformedError as error:
+            return _malformed(error)
+        if isinstance(found, Refused):
+            return _refused(found)
+        (balance,) = found.balances
+        standing = Standing(balance.available, balance.held, balance.owed, balance.pending)
+        return Answer(outcome="ok", figures={"scale": balance.scale}, standing=standing)
+
+    def balances(self, account_id: str) -> Answer:
+        found = self._ledger.balances(TENANT, account_id)
+        if isinstance(found, Refused):
+            return _refused(found)
+        return Answer(outcome="ok", assets=tuple((b.name.asset, b.available) for b in found.balances))
+
+    def history(self, account: Account, page_token: str) -> Answer:
+        entries = []
+        while True:
+            page = self._ledger.history(account.name, page_token=page_token)
+            if isinstance(page, Refused):
+                return _refused(page)
+            entries += [_written(entry, is_written=entry.recorded_at is not None) for entry in page.entries]
+            page_token = page.next_page_token
+            if not page_token:
+                return Answer(outcome="ok", entries=tuple(entries))
+
+    def entry(self, account: Account, number: int) -> Answer:
+        found = self._ledger.entry(TENANT, public_id(IdPrefix.ENTRY, account.key, number))
+        if isinstance(found, Refused):
+            return _refused(found)
+        return _found_entry(_written(found.entry, is_written=found.entry.recorded_at is not None))
+
+    def trial_balance(self, asset: str) -> Answer:
+        found = self._ledger.trial_balance(TENANT, asset)
+        if isinstance(found, Refused):
+            return _refused(found)
+        rows = found.assets[0].rows
+        return Answer(outcome="ok", totals={row.code.value: (row.debits, row.credits) for row in rows})
+
+    def assets(self) -> Iterable[str]:
+        return [asset.asset for asset in self._ledger.assets(TENANT)]
+
+    def audit(self) -> Iterable[str]:
+        return self._ledger.audit(TENANT).findings
+
+
+class RunningServer(AbstractContextManager["RunningServer"]):
+    """A server in a thread of its own, with its own event loop; `port` is where it listens."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], datetime]) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._started = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="server under test")
+        self._failure: BaseException | None = None
+        self.port = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._started.wait()
+        if self._failure is not None:
+            raise self._failure
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        except BaseException as failure:  # noqa: BLE001 -- told to the thread that waits
+            self._failure = failure
+        finally:
+            self._started.set()
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        self._end = asyncio.Event()
+        server = Server(self._settings, clock=self._clock)
+        await server.start()
+        self.port = server.port
+        self._started.set()
+        await self._end.wait()
+        await server.stop()
+
+
+class GrpcTarget:
+    """A server, asked through the Python client."""
+
+    _kinds: ClassVar = {number: name.removeprefix("KIND_").lower() for name, number in types_pb2.Entry.Kind.items()}
+    _codes: ClassVar = {number: name.removeprefix("CODE_").lower() for name, number in types_pb2.Code.items()}
+    _instants: ClassVar = {"expires_at", "now", "ended_at", "held_until"}
+
+    def __init__(self, client: scrip.Client) -> None:
+        self._client = client
+
+    def open(self, account_id: str) -> None:
+        self._client.open_account(account_id, request_id="opening")
+
+    def change(self, asked: Asked) -> Answer:
+        return self._answered(lambda: self._changed(asked))
+
+    def _changed(self, asked: Asked) -> Answer:
+        client, common = self._client, {"request_id": asked.request_id, **asked.memo}
+        account_id, asset = asked.account
+        hold_id = public_id(IdPrefix.HOLD, asked.account.key, asked.hold)
+        figures: dict[str, Any] = {}
+        match asked.command:
+            case "open":
+                response = client.open_account(account_id, asset=asset, **common)
+            case "grant":
+                response = client.grant(
+                    account_id,
+                    asked.amount,
+                    asked.source,
+                    asset=asset,
+                    priority=asked.priority,
+                    effective_at=asked.effective_at,
+                    expires_at=asked.expires_at,
+                    ttl=asked.ttl,
+                    cost=asked.cost,
+                    **common,
+                )
+                figures["expires_at"] = _instant(response.expires_at) if response.HasField("expires_at") else "never"
+            case "deduct":
+                response = client.check_and_deduct(account_id, asked.amount, asset=asset, **common)
+            case "hold":
+                response = client.hold(account_id, asked.amount, ttl=asked.ttl, asset=asset, **common)
+                figures["expires_at"] = response.expires_at
+            case "capture":
+                response = client.capture(hold_id, asked.amount, **common)
+                figures |= {"captured": response.captured, "released": response.released}
+            case "release":
+                response = client.release(hold_id, **common)
+                figures["released"] = response.released
+        _, number = parse_id(IdPrefix.ENTRY, response.entry_id)
+        return Answer(
+            outcome="replayed" if response.replayed else "ok",
+            figures={"entry": number, "scale": response.balance.scale, **figures},
+            number=number,
+            standing=self._standing(response.balance),
+        )
+
+    def define_asset(self, asset: str, scale: int) -> Answer:
+        return self._answered(lambda: self._client.define_asset(asset, scale=scale) and Answer(outcome="ok"))
+
+    def balance(self, account: Account) -> Answer:
+        def ask() -> Answer:
+            balance = self._client.balance(account.account_id, asset=account.asset)
+            return Answer(outcome="ok", figures={"scale": balance.scale}, standing=self._standing(balance))
+
+        return self._answered(ask)
+
+    def balances(self, account_id: str) -> Answer:
+        def ask() -> Answer:
+            found = self._client.balances(account_id)
+            return Answer(outcome="ok", assets=tuple((balance.asset, balance.available) for balance in found))
+
+        return self._answered(ask)
+
+    def history(self, account: Account, page_token: str) -> Answer:
+        def ask() -> Answer:
+            if page_token:
+                entries = self._client.history_page(
+                    account.account_id, asset=account.asset, page_token=page_token
+                ).entries
+            else:
+                entries = self._client.history(account.account_id, asset=account.asset)
+            return Answer(outcome="ok", entries=tuple(self._written(entry) for entry in entries))
+
+        return self._answered(ask)
+
+    def entry(self, account: Account, number: int) -> Answer:
+        entry_id = public_id(IdPrefix.ENTRY, account.key, number)
+        return self._answered(lambda: _found_entry(self._written(self._client.entry(entry_id))))
+
+    def trial_balance(self, asset: str) -> Answer:
+        def ask() -> Answer:
+            (found,) = self._client.trial_balance(asset=asset).assets
+            totals = {self._codes[row.code]: (int(row.debits), int(row.credits)) for row in found.rows}
+            return Answer(outcome="ok", totals=totals)
+
+        return self._answered(ask)
+
+    def assets(self) -> Iterable[str]:
+        return [asset.asset for asset in self._client.assets()]
+
+    def audit(self) -> Iterable[str]:
+        return self._client.audit().findings
+
+    def _answered(self, ask: Callable[[], Answer]) -> Answer:
+        try:
+            return ask()
+        except scrip.ScripError as error:
+            figures = {
+                name: datetime.fromisoformat(said) if name in self._instants else said
+                for name, said in error.metadata.items()
+            }
+            for name in figures.keys() & {"available", "held"}:
+                figures[name] = int(figures[name])
+            return Answer(outcome=error.reason_name or error.code.name, figures=figures)
+
+    def _written(self, entry: scrip.Entry) -> Written:
+        return Written(
+            number=entry.seq,
+            kind=self._kinds[entry.kind],
+            is_written=entry.HasField("recorded_at"),
+            effective_at=_instant(entry.effective_at),
+            standing=self._standing(entry.balance),
+            lines=tuple(
+                WrittenLine(
+                    self._codes[line.debit],
+                    self._codes[line.credit],
+                    line.amount,
+                    parse_id(IdPrefix.LOT, line.lot_id)[1] if line.lot_id else None,
+                )
+                for line in entry.lines
+            ),
+        )
+
+    @staticmethod
+    def _standing(balance: scrip.Balance) -> Standing:
+        return Standing(balance.available, balance.held, balance.owed, balance.pending)
+
+
+def _malformed(error: MalformedError) -> Answer:
+    return Answer(outcome="INVALID_FIELD", figures={"field": error.violations[0].field})
+
+
+def _refused(refused: Refused) -> Answer:
+    return Answer(outcome=refused.reason.name, figures=dict(refused.figures))
+
+
+def _standing_after(entry: Entry) -> Standing:
+    return Standing(entry.available - entry.pending, entry.held, entry.owed, entry.pending)
+
+
+def _written(entry: Entry, *, is_written: bool) -> Written:
+    return Written(
+        number=entry.seq,
+        kind=entry.kind.value,
+        is_written=is_written,
+        effective_at=entry.effective_at,
+        standing=_standing_after(entry),
+        lines=tuple(WrittenLine(line.debit.value, line.credit.value, line.amount, line.lot) for line in entry.lines),
+    )
+
+
+def _found_entry(entry: Written | None) -> Answer:
+    if entry is None:
+        return Answer(outcome=Reason.ENTRY_NOT_FOUND.name)
+    figures = {"kind": entry.kind, "at": entry.effective_at, "written": "yes" if entry.is_written else "no"}
+    return Answer(outcome="ok", figures=figures, number=entry.number, entries=(entry,))
+
+
+def _instant(message: Timestamp) -> datetime:
+    return message.ToDatetime(tzinfo=UTC)
