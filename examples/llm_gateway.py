@@ -1,6 +1,5 @@
 """An LLM gateway that sells tokens in advance: replays a trace of requests against a running Scrip server.
 
-    scrip serve
     python examples/llm_gateway.py examples/llm_trace_sample.csv --passes 2
 
 Nobody knows beforehand how much a model will say. So for each request the gateway holds the worst case, which is the
@@ -8,7 +7,8 @@ prompt and the longest output it allows; lets the model answer, which here the t
 used. The rest goes back at once. A customer who cannot pay for the worst case is refused before the model is asked.
 
 Request ids follow from the rows of the trace, so a second pass changes nothing, and neither does a gateway that
-crashed and does its work again. What is the same on every run goes to standard output, the rest to standard error.
+crashed and does its work again. Standard output is the same on every run on empty books; how it goes, and how fast, is
+on standard error.
 """
 
 import argparse
@@ -17,22 +17,13 @@ import csv
 import itertools
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
-from scrip import (
-    AssetTrialBalance,
-    AsyncClient,
-    CaptureResponse,
-    Code,
-    Entry,
-    InsufficientCredits,
-    RequestIdReused,
-    ScripError,
-)
+import scrip
 
 ASSET = "llm"
 SCALE = 6  # the smallest unit is a millionth of a credit
@@ -51,42 +42,33 @@ class Request(NamedTuple):
     output_tokens: int
 
 
+Trace = Mapping[str, list[Request]]  # by customer, in the trace's order
+
+
 @dataclass(slots=True)
-class Pass:
+class Outcome:
     """What came of serving everybody once.
 
-    used      what was charged, per customer and request, in smallest units; None: refused
-    replays   how many requests had been served before
+    used      what was charged, by customer and request, in smallest units; None: refused
+    replays   how many of the requests had been served before
     """
 
     used: dict[str, list[int | None]]
     replays: int = 0
 
     @property
-    def requests(self) -> int:
-        return sum(map(len, self.used.values()))
+    def refused(self) -> int:
+        return sum(charges.count(None) for charges in self.used.values())
 
     @property
-    def refused(self) -> int:
-        return sum(given.count(None) for given in self.used.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Books:
-    """What must not change: the newest entry of each customer, whose hash seals all those before it, and the totals."""
-
-    newest: Mapping[str, Entry]
-    trial_balance: AssetTrialBalance
-
-
-def price(prompt_tokens: int, output_tokens: int) -> int:
-    return prompt_tokens * UNITS_PER_PROMPT_TOKEN + output_tokens * UNITS_PER_OUTPUT_TOKEN
+    def served(self) -> int:
+        return sum(map(len, self.used.values())) - self.refused
 
 
 class Gateway:
     """Serves customers on their credits."""
 
-    def __init__(self, client: AsyncClient, *, output_max: int, concurrency: int) -> None:
+    def __init__(self, client: scrip.AsyncClient, *, output_max: int, concurrency: int) -> None:
         self._client = client
         self._output_max = output_max
         self._places = asyncio.Semaphore(concurrency)
@@ -98,59 +80,60 @@ class Gateway:
         return price(request.prompt_tokens, min(request.output_tokens, self._output_max))
 
     async def welcome(self, customer: str, requests: list[Request], *, dry: bool) -> None:
-        """Open an account with credits for all requests, or half of them, and one worst case to reach for."""
+        """Open an account with credits for all requests, or for half of them, and a worst case on top."""
         wanted = sum(map(self.used, requests)) // (2 if dry else 1) + max(map(self.worst, requests))
-        source = "welcome" if dry else "purchase"
         await self._client.open_account(customer, asset=ASSET, request_id="open")
+        source = "welcome" if dry else "purchase"
         await self._client.grant(customer, wanted, source, asset=ASSET, request_id="grant")
 
-    async def serve(self, customer: str, request: Request) -> CaptureResponse | None:
+    async def serve(self, customer: str, request: Request) -> scrip.CaptureResponse | None:
         """Serve one request; None if it is refused."""
         worst, used, request_id = self.worst(request), self.used(request), f"row-{request.row}"
         try:
             async with self._places, self._client.hold(customer, worst, asset=ASSET, request_id=request_id) as hold:
                 # Here a real gateway asks the model. If that raises, the block gives the credits back.
                 return await hold.capture(used)
-        except InsufficientCredits:
+        except scrip.InsufficientCredits:
             return None
 
-    async def books(self, customers: Iterable[str]) -> Books:
-        newest = {}
-        for customer in customers:
-            newest[customer] = (await self._client.history_page(customer, asset=ASSET, page_size=1)).entries[0]
-        return Books(newest, (await self._client.trial_balance(asset=ASSET)).assets[0])
+    async def books(self, trace: Trace) -> tuple[list[scrip.Entry], scrip.AssetTrialBalance]:
+        """Each customer's newest entry, whose number and hash seal all entries before it; and the trial balance."""
+        pages = [await self._client.history_page(customer, asset=ASSET, page_size=1) for customer in trace]
+        return [page.entries[0] for page in pages], (await self._client.trial_balance(asset=ASSET)).assets[0]
 
 
-async def replay(gateway: Gateway, trace: Mapping[str, list[Request]], name: str) -> Pass:
-    """Serve each customer's requests one after the other, all customers at the same time, and show how it goes.
+async def replay(gateway: Gateway, trace: Trace, name: str) -> Outcome:
+    """Serve each customer's requests one after the other, all customers at the same time.
 
     The order is why a second pass changes nothing. What was served is replayed. What was refused is decided anew, for
     a refusal leaves no trace, but it is refused again: nothing was held when it was decided first, and since then the
     customer's credits have only become fewer. Were a customer's requests served all at once, one could be refused for
     credits that another only held, and succeed in the second pass.
     """
-    this = Pass({customer: [] for customer in trace})
+    outcome = Outcome({customer: [] for customer in trace})
     total, done, began = sum(map(len, trace.values())), itertools.count(1), time.perf_counter()
 
     async def serve(customer: str) -> None:
         for request in trace[customer]:
             captured = await gateway.serve(customer, request)
-            this.used[customer].append(captured and captured.captured)
-            this.replays += captured is not None and captured.replayed
+            outcome.used[customer].append(captured and captured.captured)
+            outcome.replays += captured is not None and captured.replayed
             count = next(done)
             if count == total or count % max(total // 10, 1) == 0:
                 speed = count / (time.perf_counter() - began)
                 print(f"{name}: {count:,} of {total:,} requests, {speed:,.0f}/s", file=sys.stderr)
 
     await asyncio.gather(*map(serve, trace))
-    served, refused = this.requests - this.refused, this.refused
-    print(
-        f"{name}: {this.requests:,} requests, {served:,} served ({this.replays:,} of them replays), {refused:,} refused"
-    )
-    return this
+    told = f"{outcome.served:,} served ({outcome.replays:,} of them replays), {outcome.refused:,} refused"
+    print(f"{name}: {total:,} requests, {told}")
+    return outcome
 
 
-def read_trace(path: Path, run: str, customers: int) -> dict[str, list[Request]]:
+def price(prompt_tokens: int, output_tokens: int) -> int:
+    return prompt_tokens * UNITS_PER_PROMPT_TOKEN + output_tokens * UNITS_PER_OUTPUT_TOKEN
+
+
+def read_trace(path: Path, run: str, customers: int) -> Trace:
     """Deal the rows of a trace out to customers."""
     trace: dict[str, list[Request]] = {}
     with path.open(newline="", encoding="utf-8") as file:
@@ -160,52 +143,49 @@ def read_trace(path: Path, run: str, customers: int) -> dict[str, list[Request]]
     return trace
 
 
-def credits_text(units: int | str) -> str:
+def decimal(units: int | str) -> str:
     return f"{Decimal(units).scaleb(-SCALE):,.{SCALE}f}"
 
 
-def show_customers(done: Pass) -> None:
-    used = {customer: sum(filter(None, given)) for customer, given in done.used.items()}
-    print(f"\nCredits used, top {TOP} of {len(used)} customers")
+def show_customers(outcome: Outcome) -> None:
+    used = {customer: sum(filter(None, charges)) for customer, charges in outcome.used.items()}
+    dry = sum(None in charges for charges in outcome.used.values())
+    print(f"\nCredits used, top {TOP} of {len(used)} customers; {dry} ran dry")
     for customer in sorted(used, key=lambda customer: (-used[customer], customer))[:TOP]:
-        print(f"  {customer:<24}{credits_text(used[customer]):>16}  {done.used[customer].count(None):>6,} refused")
+        print(f"  {customer:<24}{decimal(used[customer]):>16}")
 
 
-def show_trial_balance(balance: AssetTrialBalance) -> None:
-    print(f"\nTrial balance of {balance.asset}\n  {'':<16}{'debits':>18}{'credits':>18}{'balance':>18}")
+def show_trial_balance(balance: scrip.AssetTrialBalance) -> None:
+    print(f"\nTrial balance of {balance.asset}\n  {'':<12}{'debits':>18}{'credits':>18}{'balance':>18}")
     for row in balance.rows:
-        name = Code.Name(row.code).removeprefix("CODE_").lower()
-        print(f"  {name:<16}" + "".join(f"{credits_text(sum_):>18}" for sum_ in (row.debits, row.credits, row.balance)))
-    print(f"  {'':<16}{credits_text(balance.debits):>18}{credits_text(balance.credits):>18}")
+        name = scrip.Code.Name(row.code).removeprefix("CODE_").lower()
+        print(f"  {name:<12}{decimal(row.debits):>18}{decimal(row.credits):>18}{decimal(row.balance):>18}")
+    print(f"  {'':<12}{decimal(balance.debits):>18}{decimal(balance.credits):>18}")
 
 
 async def main(options: argparse.Namespace) -> int:
     trace = read_trace(options.path, options.run or options.path.stem, options.customers)
-    async with AsyncClient(options.server, deadline_s=30) as client:
+    async with scrip.AsyncClient(options.server, deadline_s=30) as client:
         gateway = Gateway(client, output_max=options.output_max, concurrency=options.concurrency)
         await client.define_asset(ASSET, scale=SCALE)
         for number, (customer, requests) in enumerate(trace.items()):
             await gateway.welcome(customer, requests, dry=number % DRY_EVERY == 0)
 
-        first = await replay(gateway, trace, "pass 1")
+        first, changed = await replay(gateway, trace, "pass 1"), False
         books = await gateway.books(trace)
-        nothing_changed = True
         if options.passes == 2:
             second = await replay(gateway, trace, "pass 2")
-            all_replayed = second.replays == second.requests - second.refused
-            nothing_changed = all_replayed and second.used == first.used and await gateway.books(trace) == books
-            print("pass 2 changed nothing" if nothing_changed else "pass 2 CHANGED THE BOOKS")
+            is_replay = second.used == first.used and second.replays == second.served
+            changed = not is_replay or await gateway.books(trace) != books
+            print("pass 2 CHANGED SOMETHING" if changed else "pass 2 changed nothing")
 
         show_customers(first)
-        show_trial_balance(books.trial_balance)
+        show_trial_balance(books[1])
         audit = await client.audit()
         verdict = "clean" if audit.clean else f"{audit.findings_total:,} findings"
-        print(
-            f"\nAudit of {audit.accounts:,} accounts and {audit.entries:,} entries: {verdict}",
-            *audit.findings,
-            sep="\n",
-        )
-    return 0 if audit.clean and nothing_changed else 1
+        print(f"\nAudit of {audit.accounts:,} accounts, {audit.entries:,} entries: {verdict}")
+        print(*audit.findings, sep="\n", end="")
+    return 0 if audit.clean and not changed else 1
 
 
 if __name__ == "__main__":
@@ -219,7 +199,7 @@ if __name__ == "__main__":
     arguments.add_argument("--run", default="", help="prefix of the accounts; else the file's name")
     try:
         sys.exit(asyncio.run(main(arguments.parse_args())))
-    except RequestIdReused as reused:
+    except scrip.RequestIdReused as reused:
         sys.exit(f"{reused}\nThis trace was replayed before with other settings. Name another --run.")
-    except ScripError as failed:
+    except (scrip.ScripError, OSError) as failed:
         sys.exit(str(failed))

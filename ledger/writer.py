@@ -231,22 +231,15 @@ class Writer:
         raise CollisionError(f"other writers were faster {ATTEMPTS_MAX} times")
 
     def _attempt(self, batch: list[Waiting]) -> Delivery:
-        asked: list[Waiting] = []
-        given_up: list[tuple[Answer, Outcome]] = []
-        for waiting in batch:
-            if waiting.is_given_up():
-                given_up.append((waiting.answer, DeadlinePassedError()))
-            else:
-                asked.append(waiting)
-        if not asked:
-            return given_up
         now = self._clock()
-            decided = [(waiting.answer, _decide(changes, waiting, now)) for waiting in asked]
+        with self._database.write() as connection:
+            changes = self._store.load(connection, [waiting.operation for waiting in batch])
+            decided = [(waiting.answer, _decide(changes, waiting, now)) for waiting in batch]
             if changes.entries:
                 confirmed = self._store.save(connection, changes, now)
                 connection.commit()
                 self._store.remember(confirmed)
-        return [*given_up, *decided]
+        return decided
 
 
 def _decide(changes: Changes, waiting: Waiting, now: datetime) -> Outcome:

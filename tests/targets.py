@@ -50,6 +50,7 @@ from ledger.decide import decide, settle
 from ledger.ids import parse_page_token
 from ledger.lots import pending
 from ledger.model import HoldState, State
+from ledger.operations import check_asset
 from scrip.v1 import types_pb2
 from server.app import Server
 from server.config import Settings
@@ -259,8 +260,15 @@ class PureTarget(LibraryTarget):
         return outcome
 
     def define_asset(self, asset: str, scale: int) -> Answer:
+        try:
+            check_asset(asset, scale)
+        except MalformedError as error:
+            return _malformed(error)
         known = self._assets.setdefault(asset, Asset(tenant=TENANT, asset=asset, scale=scale))
-        return Answer(outcome="ok" if known.scale == scale else Reason.ASSET_EXISTS.name)
+        if known.scale == scale:
+            return Answer(outcome="ok")
+        figures = {"asset": asset, "scale": known.scale, "requested_scale": scale}
+        return Answer(outcome=Reason.ASSET_EXISTS.name, figures=figures)
 
     def balance(self, account: Account) -> Answer:
         if missing := self._missing(account):

@@ -52,3 +52,56 @@ def target(request):
 @pytest.mark.parametrize("law", LAWS, ids=name_of)
 def test_the_law_holds(law, target, clock):
     run(law, target, clock)
+
+
+def test_every_reason_occurs():
+    outcomes = {parse(text).outcome for law in LAWS for _, text in law.rows}
+
+    assert {reason.name for reason in Reason} <= outcomes
+
+
+def test_every_law_has_a_sentence_of_its_own():
+    sentences = [law.sentence for law in LAWS]
+
+    assert len(set(sentences)) == len(sentences)
+    assert all(sentence.endswith(".") for sentence in sentences)
+
+
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        ("burn acme 5 ok available=0", "burn is not a request"),
+        ("deduct acme 5", "a row has one outcome"),
+        ("at 5m ok", "a row has one outcome"),
+        ("deduct acme ok available=0", "deduct takes 2 to 2 words, not 1"),
+        ("deduct acme 5 ttl=1d ok available=0", "deduct does not take ttl"),
+        ("deduct acme five INSUFFICIENT_CREDITS available=0", "five is not an amount"),
+        ("at tomorrow", "tomorrow is not a time"),
+        ("deduct acme 5 INSUFFICIENT_CREDITS", "say how the account stands"),
+        ("deduct acme 5 INSUFFICIENT_CREDITS available", "available is neither a figure nor part of a list"),
+        ("deduct acme 5 ok available=0", "answered INSUFFICIENT_CREDITS"),
+        ("deduct acme 5 INSUFFICIENT_CREDITS available=1", "the account stands at Standing\\(available=0"),
+        ("deduct acme 5 INSUFFICIENT_CREDITS available=0 shortfall=4", "shortfall is 5, not 4"),
+        ("deduct acme 5 INSUFFICIENT_CREDITS available=0 entry=4", "the answer does not say entry"),
+        ("balance bolt ACCOUNT_NOT_FOUND available=0", "there is no account to stand in any way"),
+        ("grant acme 5 ok available=5 lines promotions>available:4@a", "the lines are promotions>available:5@of_entry_2"),
+        ("grant acme 5 as=a ok available=5 lots a=4", "the lots have {'a': 5}"),
+        ("grant acme 5 ok available=5 lots b=5", "no grant was named b"),
+        ("history acme ok available=0 entries 1:grant", "the entries are 1:open"),
+        ("trial_balance ok totals revenue=0/5", "the totals are none"),
+    ],
+)
+def test_a_row_that_does_not_hold_or_cannot_be_read_fails_with_its_place(row, complaint, pure, clock):
+    law = Law(where="laws.txt:1", sentence="A law.", rows=(("laws.txt:2", "balance acme ok available=0"), ("laws.txt:3", row)))
+
+    with pytest.raises(ScenarioError, match=rf"^laws\.txt:3: {complaint}"):
+        run(law, pure, clock)
+
+
+@pytest.mark.parametrize("text", ["grant acme 5 ok available=5\n", "# A law without rows.\n"])
+def test_a_block_is_a_sentence_and_rows(text, pure, clock, tmp_path):
+    (tmp_path / "laws.txt").write_text(text)
+    (law,) = laws(tmp_path)
+
+    with pytest.raises(ScenarioError, match=r"^laws\.txt:1: a law is a sentence and rows"):
+        run(law, pure, clock)

@@ -4,8 +4,8 @@ isort:skip_file
 The reasons a call can be answered with an error.
 
 Each error carries a canonical gRPC code, one google.rpc.ErrorInfo whose domain is "scrip" and whose reason is the
-name of a value below without its prefix, and every figure of the message in the ErrorInfo's metadata. Malformed
-requests also carry google.rpc.BadRequest, and errors worth a retry google.rpc.RetryInfo.
+name of a value below without its prefix, and every figure of the message in the ErrorInfo's metadata; instants there
+are RFC 3339 in UTC. Malformed requests also carry google.rpc.BadRequest, and errors worth a retry google.rpc.RetryInfo.
 """
 
 from google.protobuf import descriptor as _descriptor
@@ -76,7 +76,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: "Account acme has 40 credits available; this needs 60. Grant credits or ask for less."
     """
     ERROR_REASON_HOLD_NOT_ACTIVE: _ErrorReason.ValueType  # 31
-    """FAILED_PRECONDITION. The hold was captured, released or ran out. Metadata: hold_id, state, ended_at.
+    """FAILED_PRECONDITION. The hold was captured, released or ran out. Metadata: hold_id, state
+    (captured, released or lapsed), ended_at.
     Example: "Hold hd_… was captured at 2026-02-01T00:00:00Z. Make a new hold."
     """
     ERROR_REASON_AMOUNT_ABOVE_HOLD: _ErrorReason.ValueType  # 32
@@ -89,7 +90,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: "Account acme cannot take 2 more credits: a balance ends at 9223372036854775807."
     """
     ERROR_REASON_QUEUE_FULL: _ErrorReason.ValueType  # 40
-    """RESOURCE_EXHAUSTED. Too many changes are waiting; carries RetryInfo. Metadata: queue_max.
+    """RESOURCE_EXHAUSTED. Too many changes are waiting; carries RetryInfo. Metadata: queue_max,
+    retry_after_s.
     Example: "10000 changes are waiting already. Retry after 0.1 s with the same request_id."
     """
     ERROR_REASON_DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 41
@@ -161,7 +163,8 @@ held, and held_until (when the first open hold runs out) if something is held.
 Example: "Account acme has 40 credits available; this needs 60. Grant credits or ask for less."
 """
 ERROR_REASON_HOLD_NOT_ACTIVE: ErrorReason.ValueType  # 31
-"""FAILED_PRECONDITION. The hold was captured, released or ran out. Metadata: hold_id, state, ended_at.
+"""FAILED_PRECONDITION. The hold was captured, released or ran out. Metadata: hold_id, state
+(captured, released or lapsed), ended_at.
 Example: "Hold hd_… was captured at 2026-02-01T00:00:00Z. Make a new hold."
 """
 ERROR_REASON_AMOUNT_ABOVE_HOLD: ErrorReason.ValueType  # 32
@@ -174,7 +177,8 @@ available, held, amount, limit.
 Example: "Account acme cannot take 2 more credits: a balance ends at 9223372036854775807."
 """
 ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 40
-"""RESOURCE_EXHAUSTED. Too many changes are waiting; carries RetryInfo. Metadata: queue_max.
+"""RESOURCE_EXHAUSTED. Too many changes are waiting; carries RetryInfo. Metadata: queue_max,
+retry_after_s.
 Example: "10000 changes are waiting already. Retry after 0.1 s with the same request_id."
 """
 ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 41

@@ -1,0 +1,1 @@
+"""How fast Scrip is, measured: `make bench`. docs/performance.md tells how."""

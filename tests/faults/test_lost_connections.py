@@ -1,0 +1,156 @@
+"""Whatever moment the database is lost at, nothing acknowledged is lost, nothing is done twice, and the ledger goes on."""
+
+import resource
+from contextlib import contextmanager
+from itertools import count
+
+import psycopg
+import pytest
+
+from ledger import Accepted, Capture, Ledger, NotDoneError, Release
+from tests.books import ACME, deducting, granting, holding, request_id
+from tests.faults.customers import PATIENCE_S, available, customers, history, open_accounts, times_written
+from tests.faults.statements import COMMIT, before_each
+from tests.faults.wire import Loss, Wire
+
+
+@pytest.fixture(params=[True, False], ids=["row locks", "no row locks"])
+def row_locks(request):
+    return request.param
+
+
+def prepare(ledger):
+    """An account with two holds; returns a batch that touches every table, and what it leaves available."""
+    open_accounts(ledger, ACME, credits_each=1_000)
+    holds = [ledger.execute(holding(10)).entry.seq for _ in range(2)]
+
+    def batch():
+        captured, released = ({"tenant": ACME.tenant, "key": ACME.key, "hold": hold} for hold in holds)
+        holds[:] = [history(ledger)[-1].seq + n for n in (3, 4)]
+        return [
+            granting(50),
+            deducting(30),
+            holding(10),
+            holding(10),
+            Capture(request_id=request_id(), **captured, amount=4),
+            Release(request_id=request_id(), **released),
+        ]
+
+    return batch
+
+
+def outcome_of(answer):
+    try:
+        return answer.result(PATIENCE_S)
+    except NotDoneError as error:
+        return error
+
+
+def do(ledger, batches, operations):
+    return [outcome_of(answer) for answer in batches.submit_as_one(ledger, operations)]
+
+
+def assert_each_done_once(ledger, operations, outcomes):
+    assert all(isinstance(outcome, Accepted) for outcome in outcomes)
+    assert [times_written(ledger, operation) for operation in operations] == [1] * len(operations)
+
+
+@pytest.mark.parametrize("loss", Loss, ids=[loss.value for loss in Loss])
+def test_a_wire_cut_at_any_request_of_a_batch_loses_nothing_and_doubles_nothing(postgres_url, batches, row_locks, loss):
+    committed_unheard = 0
+    with (
+        Wire(postgres_url) as wire,
+        Ledger(wire.url, row_locks=row_locks, deliver_all=batches.deliver) as ledger,
+        Ledger(postgres_url) as reader,
+    ):
+        batch = prepare(ledger)
+        for at_request in count(1):
+            operations = batch()
+            before = available(reader)
+            with batches.hold(ledger):
+                answers = [ledger.queue(operation) for operation in operations]
+                wire.cut(at_request, loss)
+            first = [outcome_of(answer) for answer in answers]
+            wire.leave_alone()
+            if not wire.was_cut:
+                break
+            repeated = [ledger.queue(operation) for operation in operations]
+            wire.let_the_late_request_arrive()
+            repeated = [outcome_of(answer) for answer in repeated]
+
+            assert all(type(outcome) is NotDoneError for outcome in first)
+            assert_each_done_once(reader, operations, repeated)
+            # 50 granted, 30 deducted, 4 captured; two holds were ended and two placed.
+            assert available(reader) == before + 50 - 30 - 4
+            committed_unheard += all(outcome.replayed for outcome in repeated)
+
+        assert_each_done_once(reader, operations, first)
+    assert at_request > 15
+    # Only the last request, the COMMIT, can be done without the caller hearing of it.
+    assert committed_unheard == (0 if loss is Loss.REQUEST else 1)
+
+
+def test_a_backend_terminated_before_any_statement_of_a_batch_loses_nothing_and_doubles_nothing(postgres_url, batches):
+    left = 0
+
+    def terminate(_server, _statement, connection):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            backend = connection.connection.driver_connection.info.backend_pid
+            with psycopg.connect(postgres_url, autocommit=True) as other:
+                assert other.execute("SELECT pg_terminate_backend(%s, 10000)", [backend]).fetchone() == (True,)
+
+    with Ledger(postgres_url, deliver_all=batches.deliver) as ledger:
+        batch = prepare(ledger)
+        for at_statement in count(1):
+            operations = batch()
+            with before_each(terminate):
+                with batches.hold(ledger):
+                    answers = [ledger.queue(operation) for operation in operations]
+                    left = at_statement
+                outcomes = [outcome_of(answer) for answer in answers]
+            if left > 0:
+                break
+
+            assert all(type(outcome) is NotDoneError for outcome in outcomes)
+            assert_each_done_once(ledger, operations, do(ledger, batches, operations))
+
+        assert_each_done_once(ledger, operations, outcomes)
+    assert at_statement > 12
+
+
+def interrupt(connection):
+    """Makes SQLite give up whatever it does next on this connection."""
+    connection.connection.driver_connection.set_progress_handler(lambda: 1, 1)
+
+
+def test_a_sqlite_statement_that_fails_anywhere_in_a_batch_loses_nothing_and_doubles_nothing(sqlite_url, batches):
+    left = 0
+
+    def fail(_server, statement, connection):
+        nonlocal left
+        left -= 1
+        if left == 0 and statement != COMMIT:
+            interrupt(connection)
+
+    with Ledger(sqlite_url, deliver_all=batches.deliver) as ledger:
+        batch = prepare(ledger)
+        for at_statement in count(1):
+            operations = batch()
+            with before_each(fail):
+                with batches.hold(ledger):
+                    answers = [ledger.queue(operation) for operation in operations]
+                    left = at_statement
+                outcomes = [outcome_of(answer) for answer in answers]
+            with before_each(
+                lambda _s, _t, connection: connection.connection.driver_connection.set_progress_handler(None, 1)
+            ):
+                repeated = do(ledger, batches, operations)
+
+            assert_each_done_once(ledger, operations, repeated)
+            if left >= 0:
+                break
+            assert all(type(outcome) is NotDoneError for outcome in outcomes)
+
+    assert at_statement > 12
