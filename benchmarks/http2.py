@@ -49,6 +49,9 @@ class Connection:
         opened = _INT32.pack(WINDOW_MAX - WINDOW_FIRST)
         self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0, b"") + frame(WINDOW_UPDATE, 0, 0, opened))
 
+    def close(self) -> None:
+        self.socket.close()
+
     def call(self, message: bytes) -> tuple[int, bytes]:
         """One call's stream and bytes; they must be sent in the order in which they were made."""
         stream, self._next_stream = self._next_stream, self._next_stream + 2

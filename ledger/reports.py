@@ -126,7 +126,7 @@ class Reports:
     def history(self, name: AccountName, page_size: int, token: str, now: datetime) -> Page | Refused:
         """Entries of an account, newest first, lapses that are not written yet included.
 
-        page_size   1 to 500; 0 means 50
+        page_size   0 or more; 0 means 50, more than 500 means 500
         token       next_page_token of the page before; empty for the newest page
         refuses     INVALID_PAGE_TOKEN, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, in that order
         """

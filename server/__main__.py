@@ -122,11 +122,14 @@ def migrate(database: str, log_level: str, log_format: str) -> None:
 def config(context: click.Context, /, form: Format, **flags: Any) -> None:
     """Show every setting, its value, and where that came from."""
     rows = []
+    try:
+        flags["database"] = parse_url(flags["database"]).render_as_string(hide_password=True)
+    except DatabaseMisusedError as error:
+        raise click.ClickException(str(error)) from error
     for name, value in sorted(flags.items()):
         source = context.get_parameter_source(name) or click.core.ParameterSource.DEFAULT
         told = _SOURCES[source].format(flag=option_name(name), variable=variable_name(name), file=context.obj)
-        shown = parse_url(value).render_as_string(hide_password=True) if name == "database" else value
-        rows.append({"setting": name, "value": shown, "from": told})
+        rows.append({"setting": name, "value": value, "from": told})
     click.echo(rendered(rows, form))
 
 

@@ -28,6 +28,8 @@ from server.credit_service import CreditService
 from server.ledger_service import LedgerService
 
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
+# Calls that gRPC itself lets wait to be picked up, unless our own queue is longer than half of them.
+WAITING_MAX: Final = 20_000
 REOPEN_PAUSE_S: Final = 1.0
 SERVICE_NAMES: Final = (
     credit_service_pb2.DESCRIPTOR.services_by_name["CreditService"].full_name,
@@ -105,7 +107,7 @@ class Server:
         self._readers.shutdown(wait=True)
 
     def _make_grpc(self) -> grpc.aio.Server:
-        waiting_max = 2 * self._settings.queue_max
+        waiting_max = max(2 * self._settings.queue_max, WAITING_MAX)
         server = grpc.aio.server(
             options=[
                 # Otherwise a second server would silently share the port.

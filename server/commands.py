@@ -1,7 +1,9 @@
 """The commands of the books: each asks a server, or with --database one that it starts for itself."""
 
 import asyncio
+import logging
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from scrip import Client, ScripError
 from scrip.v1.ledger_service_pb2 import AssetTrialBalance, TrialBalanceRow
 from scrip.v1.types_pb2 import Balance, Code, Entry
 
-from ledger import DatabaseMisusedError, Source, parse_url
+from ledger import DatabaseMisusedError, DatabaseUnavailableError, Source, migrate_database, parse_url
 from server.app import Server
 from server.config import Settings, setting_options
 from server.errors import text_of
@@ -61,18 +63,21 @@ class Instant(click.ParamType[datetime]):
 def _books(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command a client, and the options that all commands of the books have."""
 
-    @click.option("--database", help="Open this database instead of asking a server.")
+    # Not named as the setting is, which is the server's: who has told a server its database still wants to ask it.
+    @click.option("--database", "own_database", help="Open this database instead of asking a server.")
     @format_option
     @setting_options("server", "deadline_s")
     @wraps(command)
-    def run(server: str, deadline_s: float, database: str | None, **options: Any) -> None:
+    def run(server: str, deadline_s: float, own_database: str | None, **options: Any) -> None:
         try:
-            with _target(server, database) as target, Client(target, deadline_s=deadline_s) as client:
+            with _target(server, own_database) as target, Client(target, deadline_s=deadline_s) as client:
                 command(client, **options)
         except ScripError as error:
-            told = "" if error.reason_name else f" Is a server running at {server}? Start one with: scrip serve"
-            raise click.ClickException(f"{error.message}{told}") from error
-        except DatabaseMisusedError as error:
+            told = error.message
+            if not error.reason_name:
+                told = f"{told.removesuffix('.')}. Is a server running at {server}? Start one with: scrip serve"
+            raise click.ClickException(told) from error
+        except (DatabaseMisusedError, DatabaseUnavailableError) as error:
             raise click.ClickException(str(error)) from error
 
     return run
@@ -183,7 +188,12 @@ def _target(server: str, database: str | None) -> Iterator[str]:
         yield server
         return
     _require_there(database)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    # Says what is wrong with a database; a server would wait for it to get well.
+    migrate_database(database)
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="scrip-server", daemon=True)
     thread.start()

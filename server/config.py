@@ -4,7 +4,9 @@ A flag wins over an environment variable, that over the TOML file, that over the
 this module only tells it where, and refuses what it does not know.
 """
 
+import math
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -19,9 +21,34 @@ CONFIG_DEFAULT: Final = "scrip.toml"
 # Belongs to the tests, which run with the same environment.
 _NOT_SETTINGS: Final = ("SCRIP_TEST_",)
 
+PORT_MAX: Final = 65_535
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _Address(click.ParamType[str]):
+    """A host and a port. gRPC would take less, and make of port 99999 the port 34463."""
+
+    name = "host:port"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        found = re.fullmatch(r"(?!unix:)(?:[^:/\[\]]+|\[[^/\[\]]+\]):(\d{1,5})", value)
+        if found is None or int(found[1]) > PORT_MAX:
+            self.fail(
+                f"{value!r} is not an address such as 127.0.0.1:50051, with a port of 0 to {PORT_MAX}.", param, ctx
+            )
+        return value
+
+
+class _FloatRange(click.FloatRange):
+    """A range without "nan", which is neither below nor above any limit."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 -- as click asks
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 def _setting(default: Any, meaning: str, kind: Any = None) -> Any:  # noqa: ANN401 -- a field of any type
@@ -32,26 +59,24 @@ def _setting(default: Any, meaning: str, kind: Any = None) -> Any:  # noqa: ANN4
 class Settings:
     """What a Scrip process can be told."""
 
-    listen: str = _setting("127.0.0.1:50051", "Address to serve gRPC on; port 0 takes any free one.")
+    listen: str = _setting("127.0.0.1:50051", "Address to serve gRPC on; port 0 takes any free one.", _Address())
     database: str = _setting(
         "sqlite:///data/scrip.db", "sqlite:///path/to/file.db or postgresql://user:password@host/database."
     )
     batch_max: int = _setting(1_000, "Operations per transaction at most.", click.IntRange(1, 10_000))
-    linger_ms: float = _setting(5.0, "How long to wait for more operations under load.", click.FloatRange(0, 1_000))
+    linger_ms: float = _setting(5.0, "How long to wait for more operations under load.", _FloatRange(0, 1_000))
     queue_max: int = _setting(
         10_000, "Operations that may wait; more are refused at once.", click.IntRange(1, 1_000_000)
     )
     readers: int = _setting(4, "Reads that may run at once.", click.IntRange(1, 64))
-    sweep_s: float = _setting(
-        60.0, "How often lapses of idle accounts are written; 0: never.", click.FloatRange(0, 86_400)
-    )
+    sweep_s: float = _setting(60.0, "How often lapses of idle accounts are written; 0: never.", _FloatRange(0, 86_400))
     drain_s: float = _setting(
-        10.0, "How long calls under way may take once the server is told to stop.", click.FloatRange(0, 600)
+        10.0, "How long calls under way may take once the server is told to stop.", _FloatRange(0, 600)
     )
     log_level: str = _setting("info", "The least important event that is logged.", click.Choice(LEVELS))
     log_format: str = _setting("text", "How events are written.", click.Choice(("text", "json")))
     server: str = _setting("127.0.0.1:50051", "Server that the commands of the books talk to.")
-    deadline_s: float = _setting(10.0, "How long a command waits for an answer.", click.FloatRange(0.1, 3_600))
+    deadline_s: float = _setting(10.0, "How long a command waits for an answer.", _FloatRange(0.1, 3_600))
 
 
 def option_name(name: str) -> str:
@@ -107,7 +132,8 @@ def read_file(path: str | None, environment: Mapping[str, str] = os.environ) -> 
     for name, value in settings.items():
         if not isinstance(value, str | int | float) or isinstance(value, bool):
             raise click.UsageError(f"{file}: {name} must be a text or a number.")
-    return settings, str(file)
+    # As text, so that what a flag may not be, such as 12.5 for a whole number, a line of the file may not be either.
+    return {name: str(value) for name, value in settings.items()}, str(file)
 
 
 def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:

@@ -29,63 +29,45 @@ class CreditService(CreditServiceServicer):
 
     async def OpenAccount(self, request: pb.OpenAccountRequest, context: Context) -> pb.OpenAccountResponse:
         accepted = await self._change(translate.open_account(request, tenant_of(context)), context)
-        entry = translate.entry_of(accepted)
-        return pb.OpenAccountResponse(
-            entry_id=translate.entry_id(entry),
-            balance=translate.balance_after(entry, accepted.name, accepted.scale),
-            replayed=accepted.replayed,
-        )
+        return pb.OpenAccountResponse(**translate.change(accepted))
 
     async def Grant(self, request: pb.GrantRequest, context: Context) -> pb.GrantResponse:
         accepted = await self._change(translate.grant(request, tenant_of(context)), context)
         entry = translate.entry_of(accepted)
         return pb.GrantResponse(
-            entry_id=translate.entry_id(entry),
             lot_id=public_id(IdPrefix.LOT, entry.key, entry.seq),
             expires_at=translate.timestamp(entry.lot_terms.expires_at if entry.lot_terms else None),
-            balance=translate.balance_after(entry, accepted.name, accepted.scale),
-            replayed=accepted.replayed,
+            **translate.change(accepted),
         )
 
     async def CheckAndDeduct(self, request: pb.CheckAndDeductRequest, context: Context) -> pb.CheckAndDeductResponse:
         accepted = await self._change(translate.deduct(request, tenant_of(context)), context)
-        entry = translate.entry_of(accepted)
-        return pb.CheckAndDeductResponse(
-            entry_id=translate.entry_id(entry),
-            balance=translate.balance_after(entry, accepted.name, accepted.scale),
-            replayed=accepted.replayed,
-        )
+        return pb.CheckAndDeductResponse(**translate.change(accepted))
 
     async def Hold(self, request: pb.HoldRequest, context: Context) -> pb.HoldResponse:
         accepted = await self._change(translate.place_hold(request, tenant_of(context)), context)
         entry = translate.entry_of(accepted)
         return pb.HoldResponse(
-            entry_id=translate.entry_id(entry),
             hold_id=public_id(IdPrefix.HOLD, entry.key, entry.seq),
             expires_at=translate.timestamp(entry.hold_expires_at),
-            balance=translate.balance_after(entry, accepted.name, accepted.scale),
-            replayed=accepted.replayed,
+            **translate.change(accepted),
         )
 
     async def Capture(self, request: pb.CaptureRequest, context: Context) -> pb.CaptureResponse:
         accepted = await self._change(translate.capture(request, tenant_of(context)), context)
         entry = translate.entry_of(accepted)
         return pb.CaptureResponse(
-            entry_id=translate.entry_id(entry),
             captured=entry.moved(Code.HELD, Code.REVENUE),
             released=entry.moved(Code.HELD, Code.AVAILABLE),
-            balance=translate.balance_after(entry, accepted.name, accepted.scale),
-            replayed=accepted.replayed,
+            **translate.change(accepted),
         )
 
     async def Release(self, request: pb.ReleaseRequest, context: Context) -> pb.ReleaseResponse:
         accepted = await self._change(translate.release(request, tenant_of(context)), context)
         entry = translate.entry_of(accepted)
         return pb.ReleaseResponse(
-            entry_id=translate.entry_id(entry),
             released=entry.moved(Code.HELD, Code.AVAILABLE),
-            balance=translate.balance_after(entry, accepted.name, accepted.scale),
-            replayed=accepted.replayed,
+            **translate.change(accepted),
         )
 
     async def GetBalance(self, request: pb.GetBalanceRequest, context: Context) -> pb.GetBalanceResponse:

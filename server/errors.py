@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Final, NoReturn
 
@@ -26,6 +27,9 @@ from ledger import (
 
 DOMAIN: Final = "scrip"
 _RETRY_MS: Final = 100
+# An error travels in headers, of which clients take 8 KiB, and each text is in them several times.
+_FIGURE_LENGTH_MAX: Final = 128
+_SENTENCES_BYTES_MAX: Final = 800
 
 
 class RefusedError(Exception):
@@ -93,7 +97,7 @@ REFUSALS: Final = MappingProxyType(
         ),
         Reason.BALANCE_OVERFLOW: _Telling(
             code=_PRECONDITION,
-            message="Account {account_id} cannot take {amount} more {asset}: available and held end at {limit}.",
+            message="Account {account_id} cannot take {amount} more {asset}: a balance ends at {limit}.",
         ),
     }
 )
@@ -145,8 +149,10 @@ _RETRY: Final = RetryInfo(retry_delay=Duration(nanos=_RETRY_MS * 1_000_000))
 
 def _refused(refused: Refused) -> Status:
     telling = REFUSALS[refused.reason]
-    figures = {name: text_of(f) if isinstance(f, datetime) else str(f) for name, f in refused.figures.items()}
+    figures = {name: _told(figure) for name, figure in refused.figures.items()}
     shown = {**figures, "state": _STATES.get(figures.get("state", ""), "")}
+    # Asked for all assets, a customer who has none has no open account.
+    shown["asset"] = figures.get("asset") or "open"
     shown["fields"] = figures.get("fields", "").replace(",", " and another ")
     message = telling.message.format_map(shown)
     if figures.get("scale", "0") != "0" and refused.reason is not Reason.ASSET_EXISTS:
@@ -158,16 +164,24 @@ def _refused(refused: Refused) -> Status:
     return _status(telling.code, refused.reason.name, message, figures, *details)
 
 
+def _told(figure: str | int | datetime) -> str:
+    text = text_of(figure) if isinstance(figure, datetime) else str(figure)
+    return text if len(text) <= _FIGURE_LENGTH_MAX else f"{text[:_FIGURE_LENGTH_MAX]}…"
+
+
 _FIELDS: Final = {Reason.INVALID_PAGE_TOKEN: "page_token", Reason.EXPIRY_IN_PAST: "expires_at"}
 
 
 def _malformed(error: MalformedError) -> Status:
-    message = " ".join(f"{violation.field} {violation.must}" for violation in error.violations)
+    sentences = [f"{violation.field} {violation.must}" for violation in error.violations]
+    sizes = accumulate(len(sentence.encode()) for sentence in sentences)
+    # A request can have thousands of malformed fields; the first are enough to begin with.
+    told = list(zip(error.violations, sentences, strict=True))[: sum(size <= _SENTENCES_BYTES_MAX for size in sizes)]
     violations = [
-        BadRequest.FieldViolation(field=violation.field, description=f"{violation.field} {violation.must}")
-        for violation in error.violations
+        BadRequest.FieldViolation(field=violation.field, description=sentence) for violation, sentence in told
     ]
-    figures = {"field": error.violations[0].field}
+    message = " ".join(sentence for _, sentence in told)
+    figures = {"field": error.violations[0].field, "must": " ".join(violation.must for violation, _ in told)}
     return _status(_INVALID, "INVALID_FIELD", message, figures, BadRequest(field_violations=violations))
 
 

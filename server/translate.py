@@ -1,7 +1,7 @@
 """Messages of the contract as values of the ledger, and values as messages."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, TypedDict
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -44,6 +44,10 @@ from ledger import (
 from server.errors import RefusedError
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NANOS: Final = 1_000_000_000
+# What a Timestamp and a Duration of protobuf may hold.
+_TIMESTAMP_SECONDS: Final = range(-62_135_596_800, 253_402_300_800)
+_DURATION_SECONDS_MAX: Final = 315_576_000_000
 
 SOURCES: Final = {types_pb.Source.Value(f"SOURCE_{source.name}"): source for source in Source}
 SOURCE_VALUES: Final = {source: value for value, source in SOURCES.items()}
@@ -71,7 +75,7 @@ def grant(request: credit_pb.GrantRequest, tenant: str) -> Grant:
     source = SOURCES.get(request.source)
     if source is None:
         names = ", ".join(types_pb.Source.Name(value) for value in SOURCES)
-        raise MalformedError((Violation(field="source", must=f"must be one of {names}."),))
+        raise _malformed("source", f"must be one of {names}.")
     expiry = request.WhichOneof("expiry")
     cost = request.cost
     return Grant(
@@ -128,29 +132,29 @@ def release(request: credit_pb.ReleaseRequest, tenant: str) -> Release:
     return Release(request_id=request.request_id, tenant=tenant, key=key, hold=hold, memo=_memo(request))
 
 
+class Change(TypedDict):
+    """What every change answers with."""
+
+    entry_id: str
+    balance: types_pb.Balance
+    replayed: bool
+
+
+def change(accepted: Accepted) -> Change:
+    """What every change answers with."""
+    entry = entry_of(accepted)
+    return Change(
+        entry_id=public_id(IdPrefix.ENTRY, entry.key, entry.seq),
+        balance=_balance_after(entry, accepted.name, accepted.scale),
+        replayed=accepted.replayed,
+    )
+
+
 def entry_of(accepted: Accepted) -> Entry:
     """The entry that answers a caller's operation."""
     if accepted.entry is None:
         raise AssertionError("what a caller asks for has an entry")
     return accepted.entry
-
-
-def entry_id(entry: Entry) -> str:
-    """The public id of an entry."""
-    return public_id(IdPrefix.ENTRY, entry.key, entry.seq)
-
-
-def balance_after(entry: Entry, name: AccountName, scale: int) -> types_pb.Balance:
-    """How the account stood after an entry."""
-    return types_pb.Balance(
-        account_id=name.account_id,
-        asset=name.asset,
-        scale=scale,
-        available=entry.available - entry.pending,
-        held=entry.held,
-        owed=entry.owed,
-        pending=entry.pending,
-    )
 
 
 def balance_message(balance: Balance) -> types_pb.Balance:
@@ -169,13 +173,13 @@ def balance_message(balance: Balance) -> types_pb.Balance:
 def entry_message(entry: Entry, name: AccountName, scale: int) -> types_pb.Entry:
     """An entry with its lines."""
     return types_pb.Entry(
-        entry_id=entry_id(entry),
+        entry_id=public_id(IdPrefix.ENTRY, entry.key, entry.seq),
         seq=entry.seq,
         kind=KIND_VALUES[entry.kind],
         request_id=entry.request_id or "",
         effective_at=timestamp(entry.effective_at),
         recorded_at=timestamp(entry.recorded_at),
-        balance=balance_after(entry, name, scale),
+        balance=_balance_after(entry, name, scale),
         lines=[
             types_pb.Line(
                 debit=CODE_VALUES[line.debit],
@@ -212,6 +216,18 @@ def timestamp(instant: datetime | None) -> Timestamp | None:
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1_000)
 
 
+def _balance_after(entry: Entry, name: AccountName, scale: int) -> types_pb.Balance:
+    return types_pb.Balance(
+        account_id=name.account_id,
+        asset=name.asset,
+        scale=scale,
+        available=entry.available - entry.pending,
+        held=entry.held,
+        owed=entry.owed,
+        pending=entry.pending,
+    )
+
+
 def _row_message(row: TrialBalanceRow) -> ledger_pb.TrialBalanceRow:
     return ledger_pb.TrialBalanceRow(
         code=CODE_VALUES[row.code],
@@ -237,7 +253,7 @@ def _lot(entry: Entry, terms: LotTerms) -> types_pb.Lot:
 
 def _hold(hold_id: str) -> tuple[AccountKey, int]:
     if not hold_id:
-        raise MalformedError((Violation(field="hold_id", must="must be what Hold answered with; it is empty."),))
+        raise _malformed("hold_id", "must be what Hold answered with; it is empty.")
     parsed = parse_id(IdPrefix.HOLD, hold_id)
     if parsed is None:
         raise RefusedError(Refused(reason=Reason.HOLD_NOT_FOUND, figures={"hold_id": hold_id}))
@@ -271,15 +287,29 @@ def _memo_message(memo: Memo) -> types_pb.Memo:
 
 def _instant(field: str, message: Timestamp) -> datetime:
     """To the microsecond; what is finer is cut off."""
-    try:
-        return _EPOCH + timedelta(seconds=message.seconds, microseconds=message.nanos // 1_000)
-    except OverflowError as error:
-        raise MalformedError((Violation(field=field, must="must lie before the year 9000."),)) from error
+    if message.seconds not in _TIMESTAMP_SECONDS or not 0 <= message.nanos < _NANOS:
+        raise _malformed(
+            field,
+            f"must lie from the year 1 to 9999, with nanos of 0 to {_NANOS - 1}; "
+            f"it has {message.seconds} seconds and {message.nanos} nanos.",
+        )
+    return _EPOCH + timedelta(seconds=message.seconds, microseconds=message.nanos // 1_000)
 
 
 def _duration(field: str, message: Duration) -> timedelta:
     """To the microsecond; what is finer is cut off."""
-    try:
-        return timedelta(seconds=message.seconds, microseconds=message.nanos // 1_000)
-    except OverflowError as error:
-        raise MalformedError((Violation(field=field, must="is longer than can be told."),)) from error
+    if (
+        abs(message.seconds) > _DURATION_SECONDS_MAX
+        or abs(message.nanos) >= _NANOS
+        or message.seconds * message.nanos < 0
+    ):
+        raise _malformed(
+            field,
+            f"must have at most {_DURATION_SECONDS_MAX} seconds and {_NANOS - 1} nanos, both of one sign; "
+            f"it has {message.seconds} and {message.nanos}.",
+        )
+    return timedelta(seconds=message.seconds, microseconds=message.nanos // 1_000)
+
+
+def _malformed(field: str, must: str) -> MalformedError:
+    return MalformedError((Violation(field=field, must=must),))

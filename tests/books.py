@@ -11,7 +11,6 @@ from ledger import (
     DEFAULT_TENANT,
     AccountName,
     Deduct,
-    Entry,
     Grant,
     OpenAccount,
     PlaceHold,

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 import structlog
 from hypothesis import settings
+from sqlalchemy import delete
 
 from ledger import Ledger, WriterOptions
 from ledger.database import Database
@@ -21,7 +22,7 @@ settings.register_profile("scrip", derandomize=True, deadline=None, database=Non
 settings.load_profile("scrip")
 
 ENGINES = ("sqlite", "postgres")
-EMPTY = "".join(f"DELETE FROM {table.name};" for table in metadata.sorted_tables)
+EMPTY = [str(delete(table)) for table in metadata.sorted_tables]
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +68,7 @@ def sqlite_url(tmp_path):
 def postgres_url(migrated_postgres_url):
     """An empty PostgreSQL database, audited afterwards."""
     with psycopg.connect(migrated_postgres_url, autocommit=True) as connection:
-        connection.execute(EMPTY)
+        connection.execute("; ".join(EMPTY))
     with audited(migrated_postgres_url) as url:
         yield url
 

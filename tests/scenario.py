@@ -41,7 +41,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ledger import DEFAULT_ASSET, Code
-from tests.books import START, Clock
+from tests.books import START
 from tests.targets import CHANGES, Account, Answer, Asked, HoldName, Standing, Target, Written
 
 INT64_MAX = 2**63 - 1
@@ -124,13 +124,13 @@ def laws(directory: Path) -> Iterator[Law]:
         yield Law(where=where, sentence=sentence, rows=tuple(rows))
 
 
-def run(law: Law, target: Target, clock: Clock) -> None:
+def run(law: Law, target: Target) -> None:
     """Holds the law against the target; raises ScenarioError where it does not keep it."""
     if not law.sentence or not law.rows:
         raise ScenarioError(f"{law.where}: a law is a sentence and rows")
-    clock.now = START
+    target.clock.now = START
     target.open("acme")
-    runner = _Runner(target, clock)
+    runner = _Runner(target)
     for where, text in law.rows:
         try:
             runner.row(parse(text))
@@ -179,9 +179,8 @@ def parse(text: str) -> Row:
 class _Runner:
     """Asks a target for the rows of one law and compares."""
 
-    def __init__(self, target: Target, clock: Clock) -> None:
+    def __init__(self, target: Target) -> None:
         self._target = target
-        self._clock = clock
         self._requests = 0
         self._names: dict[str, HoldName] = {}
         self._lots: dict[tuple[Account, int], str] = {}
@@ -190,7 +189,7 @@ class _Runner:
     def row(self, row: Row) -> None:
         """Does one row and checks all that it says."""
         if row.command == "at":
-            self._clock.now = self._instant(row.words[0])
+            self._target.clock.now = self._instant(row.words[0])
             return
         asked = self._asked(row)
         answer = self._answer(asked)
@@ -241,7 +240,10 @@ class _Runner:
             ttl=_duration(named["ttl"]) if "ttl" in named else None,
             cost=(int(named["cost"][:-3]), named["cost"][-3:]) if "cost" in named else None,
             page_token=named.get("page_token", ""),
-            memo={**{name: named[name] for name in MEMO if name in named}, **({"metadata": metadata} if metadata else {})},
+            memo={
+                **{name: named[name] for name in MEMO if name in named},
+                **({"metadata": metadata} if metadata else {}),
+            },
         )
 
     def _answer(self, asked: Asked) -> Answer:
@@ -300,7 +302,9 @@ class _Runner:
             if replace(answer, outcome="ok") != first:
                 raise ScenarioError(f"the first answer was {first}, this is {answer}")
         for side in ("available", "held"):
-            if answer.outcome.isupper() and answer.figures.get(side, getattr(expected, side)) != getattr(expected, side):
+            if answer.outcome.isupper() and answer.figures.get(side, getattr(expected, side)) != getattr(
+                expected, side
+            ):
                 raise ScenarioError(f"the refusal says {side} is {answer.figures[side]}")
 
     def _check_lists(self, row: Row, asked: Asked, answer: Answer) -> None:
@@ -344,7 +348,7 @@ class _Runner:
         )
 
     def _instant(self, text: str) -> datetime:
-        return (self._clock.now if text.startswith(("+", "-")) else START) + _duration(text)
+        return (self._target.clock.now if text.startswith(("+", "-")) else START) + _duration(text)
 
 
 def _same(what: str, found: tuple[str, ...], expected: tuple[str, ...]) -> None:

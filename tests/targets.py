@@ -12,9 +12,10 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 import scrip
+from google.protobuf.timestamp_pb2 import Timestamp
+from scrip.v1 import types_pb2
+
 from ledger import (
     CHART,
     DEFAULT_ASSET,
@@ -51,13 +52,11 @@ from ledger.ids import parse_page_token
 from ledger.lots import pending
 from ledger.model import HoldState, State
 from ledger.operations import check_asset
-from scrip.v1 import types_pb2
 from server.app import Server
 from server.config import Settings
 from tests.books import Clock
 
 CHANGES = ("open", "grant", "deduct", "hold", "capture", "release")
-TENANT = DEFAULT_TENANT
 
 
 class Account(NamedTuple):
@@ -66,13 +65,14 @@ class Account(NamedTuple):
     account_id: str
     asset: str
 
-    @property
-    def name(self) -> AccountName:
-        return AccountName(tenant=TENANT, account_id=self.account_id, asset=self.asset)
+    def name(self, tenant: str) -> AccountName:
+        return AccountName(tenant=tenant, account_id=self.account_id, asset=self.asset)
 
-    @property
-    def key(self) -> AccountKey:
-        return self.name.key
+    def key(self, tenant: str) -> AccountKey:
+        return self.name(tenant).key
+
+
+NOBODY = Account("", DEFAULT_ASSET)
 
 
 class HoldName(NamedTuple):
@@ -118,7 +118,7 @@ class Asked:
 
     command: str
     request_id: str
-    account: Account = Account("", DEFAULT_ASSET)
+    account: Account = NOBODY
     amount: int | None = None
     hold: int = 0
     source: str = "promo"
@@ -152,7 +152,12 @@ class Answer:
 
 
 class Target(Protocol):
-    """Empty books that answer requests."""
+    """Empty books that answer requests.
+
+    clock   tells the books what time it is
+    """
+
+    clock: Clock
 
     def open(self, account_id: str) -> None:
         """Opens an account in credits; not part of any law."""
@@ -169,14 +174,14 @@ class Target(Protocol):
     def audit(self) -> Iterable[str]: ...
 
 
-def operation_of(asked: Asked) -> Operation:
+def operation_of(asked: Asked, tenant: str) -> Operation:
     """The request as the ledger takes it; raises MalformedError."""
     memo = Memo(**asked.memo) if asked.memo else NO_MEMO
-    of_account = {"request_id": asked.request_id, "account": asked.account.name, "memo": memo}
+    of_account = {"request_id": asked.request_id, "account": asked.account.name(tenant), "memo": memo}
     of_hold = {
         "request_id": asked.request_id,
-        "tenant": TENANT,
-        "key": asked.account.key,
+        "tenant": tenant,
+        "key": asked.account.key(tenant),
         "hold": asked.hold,
         "memo": memo,
     }
@@ -208,6 +213,10 @@ def operation_of(asked: Asked) -> Operation:
 class LibraryTarget:
     """What the targets that speak the ledger's values have in common."""
 
+    def __init__(self, clock: Clock, tenant: str = DEFAULT_TENANT) -> None:
+        self.clock = clock
+        self.tenant = tenant
+
     def execute(self, operation: Operation) -> Accepted | Refused:
         raise NotImplementedError
 
@@ -217,7 +226,7 @@ class LibraryTarget:
 
     def change(self, asked: Asked) -> Answer:
         try:
-            outcome = self.execute(operation_of(asked))
+            outcome = self.execute(operation_of(asked, self.tenant))
         except MalformedError as error:
             return _malformed(error)
         if isinstance(outcome, Refused):
@@ -244,8 +253,8 @@ class PureTarget(LibraryTarget):
     """The pure core: states, decisions and nothing else."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._assets = {DEFAULT_ASSET: Asset(tenant=TENANT, asset=DEFAULT_ASSET, scale=0)}
+        super().__init__(clock)
+        self._assets = {DEFAULT_ASSET: Asset(tenant=self.tenant, asset=DEFAULT_ASSET, scale=0)}
         self._states: dict[AccountKey, State] = {}
         self._entries: dict[AccountKey, list[Entry]] = {}
 
@@ -253,7 +262,7 @@ class PureTarget(LibraryTarget):
         state = self._states.setdefault(operation.key, State())
         if not isinstance(operation, Capture | Release):
             state.asset = self._assets.get(operation.account.asset)
-        outcome = decide(state, operation, self._clock())
+        outcome = decide(state, operation, self.clock())
         if isinstance(outcome, Accepted):
             state.apply(outcome)
             self._entries.setdefault(operation.key, []).extend(outcome.entries)
@@ -264,7 +273,7 @@ class PureTarget(LibraryTarget):
             check_asset(asset, scale)
         except MalformedError as error:
             return _malformed(error)
-        known = self._assets.setdefault(asset, Asset(tenant=TENANT, asset=asset, scale=scale))
+        known = self._assets.setdefault(asset, Asset(tenant=self.tenant, asset=asset, scale=scale))
         if known.scale == scale:
             return Answer(outcome="ok")
         figures = {"asset": asset, "scale": known.scale, "requested_scale": scale}
@@ -274,8 +283,8 @@ class PureTarget(LibraryTarget):
         if missing := self._missing(account):
             return missing
         after = self._settled(account)
-        lots = {**self._states[account.key].lots, **{lot.number: lot for lot in after.lots}}
-        not_yet = pending(lots.values(), max(self._clock(), after.account.as_of))
+        lots = {**self._states[account.key(self.tenant)].lots, **{lot.number: lot for lot in after.lots}}
+        not_yet = pending(lots.values(), max(self.clock(), after.account.as_of))
         standing = Standing(after.account.available - not_yet, after.account.held, after.account.owed, not_yet)
         return Answer(outcome="ok", figures={"scale": after.scale}, standing=standing)
 
@@ -285,7 +294,7 @@ class PureTarget(LibraryTarget):
         return Answer(outcome="ok", assets=tuple(found)) if found else Answer(outcome="ACCOUNT_NOT_FOUND")
 
     def history(self, account: Account, page_token: str) -> Answer:
-        if page_token and parse_page_token(tuple(account), page_token) is None:
+        if page_token and parse_page_token((self.tenant, account.asset, account.account_id), page_token) is None:
             return Answer(outcome=Reason.INVALID_PAGE_TOKEN.name)
         return self._missing(account) or Answer(outcome="ok", entries=self._all_entries(account)[::-1])
 
@@ -299,7 +308,7 @@ class PureTarget(LibraryTarget):
         sums = {}
         for account in self._accounts():
             if account.asset == asset:
-                add_lines(sums, (line for entry in self._entries[account.key] for line in entry.lines))
+                add_lines(sums, (line for entry in self._entries[account.key(self.tenant)] for line in entry.lines))
                 add_lines(sums, (line for entry in self._settled(account).entries for line in entry.lines))
         return Answer(outcome="ok", totals={code.value: sums.get(code, (0, 0)) for code in CHART})
 
@@ -308,9 +317,9 @@ class PureTarget(LibraryTarget):
 
     def audit(self) -> Iterable[str]:
         for account in self._accounts():
-            state = self._states[account.key]
+            state = self._states[account.key(self.tenant)]
             audit = AccountAudit(state.account)
-            for entry in self._entries[account.key]:
+            for entry in self._entries[account.key(self.tenant)]:
                 yield from audit.entry(entry)
             yield from audit.end(state.lots.values(), [h for h in state.holds.values() if h.state is HoldState.OPEN])
             yield from audit_totals(account.asset, audit.sums, audit.sums)
@@ -320,23 +329,24 @@ class PureTarget(LibraryTarget):
         return [Account(name.account_id, name.asset) for name in names]
 
     def _missing(self, account: Account) -> Answer | None:
-        if account.key in self._states and self._states[account.key].account is not None:
+        if account.key(self.tenant) in self._states and self._states[account.key(self.tenant)].account is not None:
             return None
         reason = Reason.ACCOUNT_NOT_FOUND if account.asset in self._assets else Reason.ASSET_NOT_FOUND
         return Answer(outcome=reason.name)
 
     def _settled(self, account: Account) -> Accepted:
-        return settle(self._states[account.key], self._clock())
+        return settle(self._states[account.key(self.tenant)], self.clock())
 
     def _all_entries(self, account: Account) -> tuple[Written, ...]:
-        written = [_written(entry, is_written=True) for entry in self._entries[account.key]]
+        written = [_written(entry, is_written=True) for entry in self._entries[account.key(self.tenant)]]
         return tuple(written + [_written(entry, is_written=False) for entry in self._settled(account).entries])
 
 
 class LedgerTarget(LibraryTarget):
-    """The ledger as a library, on a database."""
+    """The ledger as a library, on a database; the books of one tenant."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, tenant: str) -> None:
+        super().__init__(clock, tenant)
         self._ledger = ledger
 
     def execute(self, operation: Operation) -> Accepted | Refused:
@@ -344,14 +354,14 @@ class LedgerTarget(LibraryTarget):
 
     def define_asset(self, asset: str, scale: int) -> Answer:
         try:
-            found = self._ledger.define_asset(TENANT, asset, scale)
+            found = self._ledger.define_asset(self.tenant, asset, scale)
         except MalformedError as error:
             return _malformed(error)
         return _refused(found) if isinstance(found, Refused) else Answer(outcome="ok")
 
     def balance(self, account: Account) -> Answer:
         try:
-            found = self._ledger.balances(TENANT, *account)
+            found = self._ledger.balances(self.tenant, *account)
         except MalformedError as error:
             return _malformed(error)
         if isinstance(found, Refused):
@@ -361,7 +371,7 @@ class LedgerTarget(LibraryTarget):
         return Answer(outcome="ok", figures={"scale": balance.scale}, standing=standing)
 
     def balances(self, account_id: str) -> Answer:
-        found = self._ledger.balances(TENANT, account_id)
+        found = self._ledger.balances(self.tenant, account_id)
         if isinstance(found, Refused):
             return _refused(found)
         return Answer(outcome="ok", assets=tuple((b.name.asset, b.available) for b in found.balances))
@@ -369,7 +379,7 @@ class LedgerTarget(LibraryTarget):
     def history(self, account: Account, page_token: str) -> Answer:
         entries = []
         while True:
-            page = self._ledger.history(account.name, page_token=page_token)
+            page = self._ledger.history(account.name(self.tenant), page_token=page_token)
             if isinstance(page, Refused):
                 return _refused(page)
             entries += [_written(entry, is_written=entry.recorded_at is not None) for entry in page.entries]
@@ -378,23 +388,23 @@ class LedgerTarget(LibraryTarget):
                 return Answer(outcome="ok", entries=tuple(entries))
 
     def entry(self, account: Account, number: int) -> Answer:
-        found = self._ledger.entry(TENANT, public_id(IdPrefix.ENTRY, account.key, number))
+        found = self._ledger.entry(self.tenant, public_id(IdPrefix.ENTRY, account.key(self.tenant), number))
         if isinstance(found, Refused):
             return _refused(found)
         return _found_entry(_written(found.entry, is_written=found.entry.recorded_at is not None))
 
     def trial_balance(self, asset: str) -> Answer:
-        found = self._ledger.trial_balance(TENANT, asset)
+        found = self._ledger.trial_balance(self.tenant, asset)
         if isinstance(found, Refused):
             return _refused(found)
         rows = found.assets[0].rows
         return Answer(outcome="ok", totals={row.code.value: (row.debits, row.credits) for row in rows})
 
     def assets(self) -> Iterable[str]:
-        return [asset.asset for asset in self._ledger.assets(TENANT)]
+        return [asset.asset for asset in self._ledger.assets(self.tenant)]
 
     def audit(self) -> Iterable[str]:
-        return self._ledger.audit(TENANT).findings
+        return self._ledger.audit(self.tenant).findings
 
 
 class RunningServer(AbstractContextManager["RunningServer"]):
@@ -448,8 +458,9 @@ class GrpcTarget:
     _codes: ClassVar = {number: name.removeprefix("CODE_").lower() for name, number in types_pb2.Code.items()}
     _instants: ClassVar = {"expires_at", "now", "ended_at", "held_until"}
 
-    def __init__(self, client: scrip.Client) -> None:
+    def __init__(self, client: scrip.Client, clock: Clock) -> None:
         self._client = client
+        self.clock = clock
 
     def open(self, account_id: str) -> None:
         self._client.open_account(account_id, request_id="opening")
@@ -460,7 +471,7 @@ class GrpcTarget:
     def _changed(self, asked: Asked) -> Answer:
         client, common = self._client, {"request_id": asked.request_id, **asked.memo}
         account_id, asset = asked.account
-        hold_id = public_id(IdPrefix.HOLD, asked.account.key, asked.hold)
+        hold_id = public_id(IdPrefix.HOLD, asked.account.key(DEFAULT_TENANT), asked.hold)
         figures: dict[str, Any] = {}
         match asked.command:
             case "open":
@@ -528,7 +539,7 @@ class GrpcTarget:
         return self._answered(ask)
 
     def entry(self, account: Account, number: int) -> Answer:
-        entry_id = public_id(IdPrefix.ENTRY, account.key, number)
+        entry_id = public_id(IdPrefix.ENTRY, account.key(DEFAULT_TENANT), number)
         return self._answered(lambda: _found_entry(self._written(self._client.entry(entry_id))))
 
     def trial_balance(self, asset: str) -> Answer:

@@ -1,23 +1,48 @@
 """Every law in tests/scenarios, held against the pure core, both engines, and a server over gRPC."""
 
 import re
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
-
 import scrip
+
 from ledger import Ledger, Reason
 from server.config import Settings
+from tests.books import Clock, audit_findings
 from tests.scenario import Law, ScenarioError, laws, parse, run
 from tests.targets import GrpcTarget, LedgerTarget, PureTarget, RunningServer
 
 DIRECTORY = Path(__file__).parent / "scenarios"
 LAWS = tuple(laws(DIRECTORY))
-TARGETS = ("pure", "sqlite", "postgres", "grpc")
+TARGETS = ("pure", "sqlite", "postgresql", "grpc")
+TENANTS = count(1)
 
 
 def name_of(law: Law) -> str:
     return f"{law.where.split('.')[0]}-{'_'.join(re.findall(r'[a-z0-9]+', law.sentence.lower()))[:80]}"
+
+
+@contextmanager
+def shared_books(url):
+    """One ledger for all laws, each of which is a tenant of its own; the clock is set by the law that runs."""
+    clock = Clock()
+    with Ledger(url, clock=clock) as ledger:
+        yield ledger, clock
+    assert audit_findings(url) == []
+
+
+@pytest.fixture(scope="module")
+def sqlite_books(tmp_path_factory):
+    with shared_books(f"sqlite:///{tmp_path_factory.mktemp('scenarios') / 'scrip.db'}") as books:
+        yield books
+
+
+@pytest.fixture(scope="module")
+def postgres_books(postgres):
+    with shared_books(postgres.create_database()) as books:
+        yield books
 
 
 @pytest.fixture
@@ -26,32 +51,30 @@ def pure(clock):
 
 
 @pytest.fixture
-def sqlite(sqlite_url, clock):
-    with Ledger(sqlite_url, clock=clock) as ledger:
-        yield LedgerTarget(ledger)
+def sqlite(sqlite_books):
+    return LedgerTarget(*sqlite_books, tenant=f"law-{next(TENANTS)}")
 
 
 @pytest.fixture
-def postgres_ledger(postgres_url, clock):
-    with Ledger(postgres_url, clock=clock) as ledger:
-        yield LedgerTarget(ledger)
+def postgresql(postgres_books):
+    return LedgerTarget(*postgres_books, tenant=f"law-{next(TENANTS)}")
 
 
 @pytest.fixture
 def grpc(sqlite_url, clock):
     settings = Settings(database=sqlite_url, listen="127.0.0.1:0", sweep_s=0, drain_s=0)
     with RunningServer(settings, clock) as server, scrip.Client(f"127.0.0.1:{server.port}") as client:
-        yield GrpcTarget(client)
+        yield GrpcTarget(client, clock)
 
 
 @pytest.fixture(params=TARGETS)
 def target(request):
-    return request.getfixturevalue("postgres_ledger" if request.param == "postgres" else request.param)
+    return request.getfixturevalue(request.param)
 
 
 @pytest.mark.parametrize("law", LAWS, ids=name_of)
-def test_the_law_holds(law, target, clock):
-    run(law, target, clock)
+def test_the_law_holds(law, target):
+    run(law, target)
 
 
 def test_every_reason_occurs():
@@ -84,24 +107,29 @@ def test_every_law_has_a_sentence_of_its_own():
         ("deduct acme 5 INSUFFICIENT_CREDITS available=0 shortfall=4", "shortfall is 5, not 4"),
         ("deduct acme 5 INSUFFICIENT_CREDITS available=0 entry=4", "the answer does not say entry"),
         ("balance bolt ACCOUNT_NOT_FOUND available=0", "there is no account to stand in any way"),
-        ("grant acme 5 ok available=5 lines promotions>available:4@a", "the lines are promotions>available:5@of_entry_2"),
+        (
+            "grant acme 5 ok available=5 lines promotions>available:4@a",
+            "the lines are promotions>available:5@of_entry_2",
+        ),
         ("grant acme 5 as=a ok available=5 lots a=4", "the lots have {'a': 5}"),
         ("grant acme 5 ok available=5 lots b=5", "no grant was named b"),
         ("history acme ok available=0 entries 1:grant", "the entries are 1:open"),
         ("trial_balance ok totals revenue=0/5", "the totals are none"),
     ],
 )
-def test_a_row_that_does_not_hold_or_cannot_be_read_fails_with_its_place(row, complaint, pure, clock):
-    law = Law(where="laws.txt:1", sentence="A law.", rows=(("laws.txt:2", "balance acme ok available=0"), ("laws.txt:3", row)))
+def test_a_row_that_does_not_hold_or_cannot_be_read_fails_with_its_place(row, complaint, pure):
+    law = Law(
+        where="laws.txt:1", sentence="A law.", rows=(("laws.txt:2", "balance acme ok available=0"), ("laws.txt:3", row))
+    )
 
     with pytest.raises(ScenarioError, match=rf"^laws\.txt:3: {complaint}"):
-        run(law, pure, clock)
+        run(law, pure)
 
 
 @pytest.mark.parametrize("text", ["grant acme 5 ok available=5\n", "# A law without rows.\n"])
-def test_a_block_is_a_sentence_and_rows(text, pure, clock, tmp_path):
+def test_a_block_is_a_sentence_and_rows(text, pure, tmp_path):
     (tmp_path / "laws.txt").write_text(text)
     (law,) = laws(tmp_path)
 
     with pytest.raises(ScenarioError, match=r"^laws\.txt:1: a law is a sentence and rows"):
-        run(law, pure, clock)
+        run(law, pure)

@@ -1,0 +1,62 @@
+"""The examples do what they show, on both engines: their output is compared with the one recorded beside them."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.targets import serving
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+TRACE = ROOT.parent / "shared" / "data" / "AzureLLMInferenceTrace_code.csv"
+
+
+@pytest.fixture
+def llm_gateway(database_url):
+    """Runs the example against a server; returns what it printed."""
+    with serving(database_url) as (port, _):
+
+        def run(trace, *flags):
+            command = [sys.executable, EXAMPLES / "llm_gateway.py", trace, f"--server=127.0.0.1:{port}", *flags]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+            return done.stdout
+
+        yield run
+
+
+def test_the_llm_gateway_prints_what_is_recorded(llm_gateway):
+    recorded = (EXAMPLES / "llm_gateway.out").read_text(encoding="utf-8")
+
+    assert llm_gateway(EXAMPLES / "llm_trace_sample.csv", "--passes=2") == recorded
+
+
+def test_a_gateway_that_starts_over_changes_nothing(llm_gateway):
+    llm_gateway(EXAMPLES / "llm_trace_sample.csv")
+    again = llm_gateway(EXAMPLES / "llm_trace_sample.csv")
+
+    served, replays = re.search(r"(\d+) served \((\d+) of them replays\)", again).groups()
+    assert served == replays
+
+
+def test_the_sample_follows_its_rule():
+    lines = (EXAMPLES / "llm_trace_sample.csv").read_text(encoding="utf-8").splitlines()[1:]
+
+    assert [tuple(map(int, line.split(",")[1:])) for line in lines] == [
+        (40 + 7919 * n**2 % 7393, (6 + (n**2 % 41) ** 2 // 4) * (40 if n % 50 == 0 else 1)) for n in range(1, 201)
+    ]
+
+
+@pytest.mark.skipif(not TRACE.exists(), reason="the trace is not part of the project")
+def test_a_thousand_rows_of_a_real_trace_go_through_twice(llm_gateway, tmp_path):
+    with TRACE.open(encoding="utf-8") as rows:
+        (tmp_path / "trace.csv").write_text("".join(next(rows) for _ in range(1001)), encoding="utf-8")
+
+    printed = llm_gateway(tmp_path / "trace.csv", "--passes=2", "--customers=30")
+
+    assert printed.startswith("pass 1: 1,000 requests")
+    assert "pass 2 changed nothing" in printed
+    assert printed.rstrip().endswith("clean")
