@@ -187,7 +187,11 @@ _URL_FORMS: Final = "Use sqlite:///path/to/file.db or postgresql://user:password
 
 def _sqlite_engine(url: URL, *, pool_size: int, begin: str, pragmas: tuple[str, ...] = ()) -> Engine:
     engine = create_engine(
-        url, pool_size=pool_size, max_overflow=0, connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None}
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        hide_parameters=True,
+        connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None},
     )
 
     @event.listens_for(engine, "connect")
@@ -217,6 +221,8 @@ def _postgresql_engine(url: URL, options: Mapping[str, str], *, pool_size: int) 
         url,
         pool_size=pool_size,
         max_overflow=0,
+        # Errors are logged, and what callers attach to their requests is not for the log.
+        hide_parameters=True,
         connect_args={
             **{name: value for name, value in defaults.items() if name not in url.query},
             "options": f"{url.query.get('options', '')} {settings}".strip(),
@@ -226,7 +232,7 @@ def _postgresql_engine(url: URL, options: Mapping[str, str], *, pool_size: int) 
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turns the drivers' errors into the three that matter; a bug comes through as it is."""
+    """Turns the drivers' errors into those that matter; a bug comes through as it is."""
     try:
         yield
     except PoolTimeoutError as error:
@@ -235,6 +241,8 @@ def _translated() -> Iterator[None]:
         cause = error.orig
         if _is_collision(cause):
             raise CollisionError(str(cause)) from error
+        if getattr(cause, "sqlite_errorname", None) == "SQLITE_NOTADB":
+            raise DatabaseMisusedError("The file is not a database. Choose another file.") from error
         if error.connection_invalidated or not _is_bug(cause):
             raise DatabaseUnavailableError(str(cause).strip() or type(cause).__name__) from error
         raise

@@ -231,9 +231,10 @@ class Writer:
         raise CollisionError(f"other writers were faster {ATTEMPTS_MAX} times")
 
     def _attempt(self, batch: list[Waiting]) -> Delivery:
-        now = self._clock()
         with self._database.write() as connection:
             changes = self._store.load(connection, [waiting.operation for waiting in batch])
+            # Not earlier: loading waits as long as another server has locked one of the accounts.
+            now = self._clock()
             decided = [(waiting.answer, _decide(changes, waiting, now)) for waiting in batch]
             if changes.entries:
                 confirmed = self._store.save(connection, changes, now)

@@ -77,9 +77,12 @@ def _answered(name: str, handler: Callable[[Any, Any, Context], Any]) -> Callabl
     @wraps(handler)
     async def answered(self: Any, request: Any, context: Context) -> Any:  # noqa: ANN401 -- one wrapper for all messages
         began = time.perf_counter()
-        code = "OK"
+        # Stays so if the caller goes away.
+        code = "CANCELLED"
         try:
-            return await handler(self, request, context)
+            answer = await handler(self, request, context)
+            code = "OK"
+            return answer  # noqa: TRY300
         except Exception as error:  # noqa: BLE001 -- whatever it is, its text must not reach the caller
             status = status_of(error if isinstance(error, _TOLD) else _incident(name, error))
             code = status.code

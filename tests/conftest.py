@@ -1,8 +1,8 @@
 """Fixtures that tests share: an empty database on each engine, audited afterwards; books on it; a clock that is set."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import psycopg
 import pytest
@@ -25,12 +25,22 @@ ENGINES = ("sqlite", "postgres")
 EMPTY = [str(delete(table)) for table in metadata.sorted_tables]
 
 
-@pytest.fixture(autouse=True)
+def drop(*_: object) -> NoReturn:
+    """Where every event of the log goes."""
+    raise structlog.DropEvent
+
+
+@pytest.fixture(autouse=True, scope="session")
 def quiet():
-    """Only errors are logged; a test that looks at the log configures it."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    """Nothing is logged; a test that looks at the log uses structlog's capture_logs."""
+    structlog.configure(processors=[drop])
+
+
+@pytest.fixture(autouse=True)
+def still_quiet():
+    """Whatever a test has configured."""
     yield
-    structlog.reset_defaults()
+    structlog.configure(processors=[drop])
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,9 @@ It shares nothing with the ledger but the values that are asked for, and says th
 why nothing is. It knows one account and small amounts.
 """
 
-from copy import deepcopy
-from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from copy import copy
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 from ledger import Capture, Deduct, Grant, OpenAccount, Operation, PlaceHold, Release
@@ -30,6 +30,8 @@ KINDS = {
     Capture: "capture",
     Release: "release",
 }
+# Of memos, the requests that are made up only differ in the reference.
+SHOWN = {"hold": "hold_id", "memo": "memo.reference"}
 
 Move = tuple[str, str, int]
 
@@ -42,7 +44,7 @@ class Refusal(Exception):  # noqa: N818 -- a refusal is no error
         self.fields = fields
 
 
-@dataclass
+@dataclass(frozen=True)
 class Pack:
     """What one grant put in."""
 
@@ -51,24 +53,23 @@ class Pack:
     effective_at: datetime
     expires_at: datetime | None
     cost_of_one: Fraction
-    has_lapsed: bool = False
 
     def has_run_out(self, at: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= at
 
     def order(self) -> tuple[object, ...]:
-        never = self.expires_at is None
-        return self.priority, never, self.expires_at or self.effective_at * never, self.cost_of_one, self.number
+        expires_at = datetime.max.replace(tzinfo=UTC) if self.expires_at is None else self.expires_at
+        return self.priority, expires_at, self.cost_of_one, self.number
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Credit:
-    """One."""
+    """One; no other is the same."""
 
     pack: Pack
 
 
-@dataclass
+@dataclass(frozen=True)
 class Hold:
     """Single credits set aside, in the order they were taken."""
 
@@ -77,7 +78,7 @@ class Hold:
     state: str = "open"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Written:
     """What an entry must say; moves has one (debit, credit, lot) per credit, in order."""
 
@@ -97,23 +98,30 @@ class Model:
         self.is_open = False
         self.time: datetime | None = None
         self.credits: list[Credit] = []
-        self.packs: list[Pack] = []
+        self.packs: dict[int, Pack] = {}
+        self.lapsed: set[int] = set()
         self.holds: dict[int, Hold] = {}
         self.entries: list[Written] = []
         self.done: dict[str, tuple[Operation, Written]] = {}
 
     def ask(self, operation: Operation, now: datetime) -> tuple[Written, bool]:
         """The operation's entry and whether it is a replay; raises Refusal, and then nothing has changed."""
-        tried = deepcopy(self)
+        tried = self._copy()
         answer = tried._try(operation, now)
         self.__dict__ = tried.__dict__
         return answer
 
     def settled(self, now: datetime) -> "Model":
         """How it all stands at that time."""
-        settled = deepcopy(self)
+        settled = self._copy()
         settled._settle(now)
         return settled
+
+    def _copy(self) -> "Model":
+        # One level is enough: what is in the containers never changes.
+        copied = Model()
+        copied.__dict__ = {name: copy(value) for name, value in self.__dict__.items()}
+        return copied
 
     @property
     def held(self) -> list[Credit]:
@@ -154,7 +162,7 @@ class Model:
             raise Refusal("REQUEST_ID_REUSED", "operation")
         names = [field.name for field in fields(first) if getattr(first, field.name) != getattr(operation, field.name)]
         if names:
-            raise Refusal("REQUEST_ID_REUSED", ",".join(sorted({"hold": "hold_id"}.get(name, name) for name in names)))
+            raise Refusal("REQUEST_ID_REUSED", ",".join(sorted(SHOWN.get(name, name) for name in names)))
         return entry
 
     def _moves(self, operation: Operation) -> list[Move]:
@@ -173,12 +181,12 @@ class Model:
                 amount = len(hold.credits) if operation.amount is None else operation.amount
                 if amount > len(hold.credits):
                     raise Refusal("AMOUNT_ABOVE_HOLD")
-                hold.state = "captured"
+                self._end(operation.hold, "captured")
                 used = [("held", "revenue", credit.pack.number) for credit in hold.credits[:amount]]
                 return used + self._give_back(hold.credits[amount:], self.time)
             case Release():
                 hold = self._open_hold(operation.hold)
-                hold.state = "released"
+                self._end(operation.hold, "released")
                 return self._give_back(hold.credits, self.time)
         raise AssertionError(operation)
 
@@ -197,7 +205,7 @@ class Model:
             expires_at=expires_at,
             cost_of_one=Fraction(operation.cost.minor_units if operation.cost else 0, operation.amount),
         )
-        self.packs.append(pack)
+        self.packs[pack.number] = pack
         self.credits += [Credit(pack) for _ in range(operation.amount)]
         return [(debit, "available", pack.number)] * operation.amount
 
@@ -233,24 +241,27 @@ class Model:
                 for number, hold in self.holds.items()
                 if hold.state == "open" and hold.expires_at <= now
             ]
-            due += [(pack.expires_at, 1, pack.number) for pack in self.packs if pack.has_run_out(now) and not pack.has_lapsed]
+            due += [(pack.expires_at, 1, pack.number) for pack in self.packs.values() if pack.has_run_out(now) and pack.number not in self.lapsed]
             if not due:
                 break
             at, is_pack, number = min(due)
             if is_pack:
-                self._lapse(next(pack for pack in self.packs if pack.number == number), at)
+                self._lapse(number, at)
             else:
-                self.holds[number].state = "lapsed"
+                self._end(number, "lapsed")
                 self._write("hold_lapse", at, self._give_back(self.holds[number].credits, at))
         self.time = now
 
-    def _lapse(self, pack: Pack, at: datetime) -> None:
-        pack.has_lapsed = True
-        gone = [credit for credit in self.credits if credit.pack is pack]
+    def _end(self, number: int, state: str) -> None:
+        self.holds[number] = replace(self.holds[number], state=state)
+
+    def _lapse(self, number: int, at: datetime) -> None:
+        self.lapsed.add(number)
+        gone = [credit for credit in self.credits if credit.pack.number == number]
         for credit in gone:
             self._remove(credit)
         if gone:
-            self._write("lot_lapse", at, [("available", "breakage", pack.number) for _ in gone])
+            self._write("lot_lapse", at, [("available", "breakage", number)] * len(gone))
 
     def _remove(self, credit: Credit) -> None:
         self.credits = [other for other in self.credits if other is not credit]

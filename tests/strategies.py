@@ -1,6 +1,7 @@
 """Requests made up by Hypothesis, so that they meet: few amounts, and instants on a grid of five minutes."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -19,8 +20,8 @@ from ledger import (
     Release,
     Source,
 )
-from tests.books import MICROSECOND
-from tests.model import GRANTED_FROM, Model
+from tests.books import MICROSECOND, START
+from tests.model import GRANTED_FROM, Model, Refusal
 
 STEP = timedelta(minutes=5)
 UNKNOWN_HOLD = 9_999
@@ -48,7 +49,7 @@ def grants(draw, account: AccountName, request_id: str, now: datetime) -> Grant:
     return Grant(
         request_id=request_id,
         account=account,
-        amount=draw(st.integers(1, 12)),
+        amount=draw(st.integers(1, 20)),
         source=source,
         priority=draw(st.none() | st.integers(0, 2)),
         effective_at=effective_at,
@@ -58,22 +59,34 @@ def grants(draw, account: AccountName, request_id: str, now: datetime) -> Grant:
     )
 
 
-def deductions(account: AccountName, request_id: str) -> st.SearchStrategy[Deduct]:
-    return st.integers(1, 15).map(lambda amount: Deduct(request_id=request_id, account=account, amount=amount))
+def _amounts(model: Model, now: datetime) -> st.SearchStrategy[int]:
+    """What can be spent, most of the time; sometimes more."""
+    spendable = len(model.settled(now).spendable) if model.is_open else 0
+    return st.integers(1, min(spendable, 9)) | st.integers(1, spendable + 1) if spendable else st.integers(1, 3)
 
 
 @st.composite
-def holds(draw, account: AccountName, request_id: str) -> PlaceHold:
-    return PlaceHold(
-        request_id=request_id, account=account, amount=draw(st.integers(1, 10)), ttl=draw(st.none() | spans())
-    )
+def deductions(draw, account: AccountName, request_id: str, model: Model, now: datetime) -> Deduct:
+    return Deduct(request_id=request_id, account=account, amount=draw(_amounts(model, now)))
+
+
+@st.composite
+def holds(draw, account: AccountName, request_id: str, model: Model, now: datetime) -> PlaceHold:
+    amount, ttl = draw(_amounts(model, now)), draw(st.none() | spans())
+    return PlaceHold(request_id=request_id, account=account, amount=amount, ttl=ttl)
 
 
 def _hold_numbers(model: Model) -> st.SearchStrategy[int]:
-    """An open hold most of the time; otherwise an ended one, or one that nobody made."""
+    """An open hold most of the time; otherwise perhaps an ended one, or one that nobody made."""
     is_open = [number for number, hold in model.holds.items() if hold.state == "open"]
     every = [*model.holds, UNKNOWN_HOLD]
     return st.sampled_from(is_open) | st.sampled_from(is_open) | st.sampled_from(every) if is_open else st.sampled_from(every)
+
+
+@st.composite
+def plain_grants(draw, account: AccountName, request_id: str) -> Grant:
+    """A grant that can be spent at once and never runs out."""
+    return Grant(request_id=request_id, account=account, amount=draw(st.integers(5, 20)), source=Source.PROMO)
 
 
 @st.composite
@@ -86,7 +99,7 @@ def captures(draw, account: AccountName, request_id: str, model: Model) -> Captu
         tenant=account.tenant,
         key=account.key,
         hold=number,
-        amount=draw(st.none() | st.integers(0, held) | st.integers(0, held + 1)),
+        amount=draw(st.none() | st.integers(0, held) | st.just(held + 1)),
     )
 
 
@@ -118,10 +131,53 @@ def repeats(draw, asked: Sequence[Operation], model: Model) -> Operation:
 def moments(draw, model: Model, now: datetime) -> datetime:
     """When the clock may stand next: on, just before or just after an instant that matters; anywhere; or earlier."""
     matters = [hold.expires_at for hold in model.holds.values() if hold.state == "open"]
-    matters += [instant for pack in model.packs for instant in (pack.effective_at, pack.expires_at) if instant]
+    matters += [instant for pack in model.packs.values() for instant in (pack.effective_at, pack.expires_at) if instant]
     coming = sorted({instant for instant in matters if instant > now})[:3]
-    choices = spans().map(lambda span: now + span) | instants(now)
+    choices = st.just(now + STEP) | spans().map(lambda span: now + span) | instants(now).filter(lambda at: at < now)
     if coming:
         exactly = st.sampled_from(coming)
         choices |= exactly | exactly.map(lambda instant: instant - MICROSECOND) | exactly
     return draw(choices)
+
+
+@st.composite
+def changes(draw, account: AccountName, request_id: str, model: Model, now: datetime, asked: Sequence[Operation]) -> Operation:
+    """Any request to an account."""
+    kinds = [
+        grants(account, request_id, now),
+        plain_grants(account, request_id),
+        deductions(account, request_id, model, now),
+        holds(account, request_id, model, now),
+    ]
+    kinds += [captures(account, request_id, model), releases(account, request_id, model)]
+    if any(hold.state == "open" for hold in model.holds.values()):
+        kinds += 2 * [captures(account, request_id, model)]
+    if asked:
+        kinds += [repeats(asked, model)]
+    if not model.is_open and draw(st.integers(0, 3)) < 3:
+        kinds = [st.just(OpenAccount(request_id=request_id, account=account))]
+    elif model.is_open and not model.packs:
+        kinds = [plain_grants(account, request_id)]
+    return draw(st.one_of(kinds))
+
+
+@st.composite
+def batches(draw, accounts: Sequence[AccountName]) -> list[tuple[datetime, list[Operation]]]:
+    """Requests to several accounts, cut into batches; all of a batch meet the same clock."""
+    models = {account: Model() for account in accounts}
+    asked: dict[AccountName, list[Operation]] = {account: [] for account in accounts}
+    now, cut = START, [(START, [])]
+    for number in range(draw(st.integers(20, 40))):
+        account = draw(st.sampled_from(accounts))
+        model = models[account]
+        if draw(st.integers(0, 4)) == 0:
+            now = draw(moments(model, now))
+            cut.append((now, []))
+        elif draw(st.integers(0, 3)) == 0:
+            cut.append((now, []))
+        operation = draw(changes(account, f"r-{number}", model, now, asked[account]))
+        asked[account].append(operation)
+        cut[-1][1].append(operation)
+        with suppress(Refusal):
+            model.ask(operation, now)
+    return [(instant, operations) for instant, operations in cut if operations]

@@ -46,12 +46,16 @@ class Books(RuleBasedStateMachine):
         self.ask(data.draw(strategies.grants(ACME, self.request_id(), self.now)))
 
     @rule(data=st.data())
+    def grant_plainly(self, data):
+        self.ask(data.draw(strategies.plain_grants(ACME, self.request_id())))
+
+    @rule(data=st.data())
     def deduct(self, data):
-        self.ask(data.draw(strategies.deductions(ACME, self.request_id())))
+        self.ask(data.draw(strategies.deductions(ACME, self.request_id(), self.model, self.now)))
 
     @rule(data=st.data())
     def hold(self, data):
-        self.ask(data.draw(strategies.holds(ACME, self.request_id())))
+        self.ask(data.draw(strategies.holds(ACME, self.request_id(), self.model, self.now)))
 
     @precondition(lambda self: self.model.holds)
     @rule(data=st.data())

@@ -1,16 +1,23 @@
-"""Servers in processes of their own, to be killed."""
+"""Servers in processes of their own, to be stopped and killed."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, Self
 
 from tests.books import ACME
+from tests.faults.customers import PATIENCE_S
+from tests.postgres import Cluster, free_port
+
+SCRIP = Path(sys.executable).with_name("scrip")
 
 # Opens the books, writes one entry, says so, and goes on living.
 _WRITE_AND_STAY = """
 import sys, time
-from ledger import AccountName, Ledger, OpenAccount, utc_now
+from ledger import AccountName, Ledger, OpenAccount
 ledger = Ledger(sys.argv[1])
 ledger.open()
 name = AccountName(tenant="default", account_id=sys.argv[2], asset="credits")
@@ -30,3 +37,68 @@ def ledger_elsewhere(url: str, account_id: str = ACME.account_id) -> Iterator[su
             yield process
         finally:
             process.kill()
+
+
+@contextmanager
+def stopped(cluster: Cluster, mode: Literal["fast", "immediate"] = "fast") -> Iterator[None]:
+    """PostgreSQL is away during the block."""
+    cluster.stop(mode)
+    try:
+        yield
+    finally:
+        cluster.start()
+
+
+class ScripProcess:
+    """`scrip serve`, as often as it is started, always on the same port; killed in the end.
+
+    directory   where it runs and where its log is
+    settings    as flags, such as "--queue-max=10"
+    """
+
+    def __init__(self, url: str, directory: Path, *settings: str) -> None:
+        self.target = f"127.0.0.1:{free_port()}"
+        self._directory = directory
+        self._command = [SCRIP, "serve", f"--listen={self.target}", f"--database={url}", *settings]
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    @property
+    def log(self) -> str:
+        """All that it said, of all times that it was started."""
+        return (self._directory / "log").read_text()
+
+    def start(self) -> None:
+        """Returns once it serves."""
+        with (self._directory / "log").open("a") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self._directory,
+                env={name: value for name, value in os.environ.items() if not name.startswith("SCRIP_")},
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert any(line.startswith("Try it") for line in self._process.stdout), self.log
+
+    def kill(self) -> None:
+        """As `kill -9` does it; nothing if it has ended already."""
+        if self._process is not None:
+            self._process.kill()
+            self.wait()
+
+    def terminate(self) -> None:
+        """As an operator asks it to stop."""
+        self._process.terminate()
+
+    def wait(self) -> int:
+        """The exit code, once it has ended."""
+        process, self._process = self._process, None
+        process.stdout.close()
+        return process.wait(PATIENCE_S)

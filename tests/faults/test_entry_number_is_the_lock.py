@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from ledger import Accepted, Capture, Ledger, Reason, Release
-from tests.books import ACME, deducting, granting, holding, opening, request_id
+from tests.books import ACME, SECOND, Clock, deducting, granting, holding, opening, request_id
 from tests.faults.customers import (
     PATIENCE_S,
     at_once,
@@ -80,6 +80,29 @@ def test_with_row_locks_the_second_waits_and_nobody_decides_twice(two, postgres_
     assert outcomes[1].figures["shortfall"] == 20
     assert refused == []
     assert sum(statement.startswith(ENTRIES) for _, statement, _ in statements) == 1
+
+
+@pytest.mark.parametrize("row_locks", [True], indirect=True, ids=["row locks"])
+def test_what_runs_out_while_another_server_has_the_account_is_not_spent(postgres_url, row_locks):
+    first_is_decided = Gate("first", ENTRIES)
+    early, late = Clock(), Clock()
+    with (
+        Ledger(named(postgres_url, "first"), clock=early) as first,
+        Ledger(named(postgres_url, "second"), clock=late) as second,
+    ):
+        open_accounts(first, ACME, credits_each=10)
+        first.execute(granting(90, expires_at=late.now + SECOND))
+
+        with before_each(first_is_decided):
+            spent = first.queue(deducting(50))
+            first_is_decided.wait_until_reached()
+            too_late = second.queue(deducting(50))
+            wait_until_queued(postgres_url, "second")
+            late.now += SECOND
+            first_is_decided.open()
+
+            assert isinstance(spent.result(PATIENCE_S), Accepted)
+            assert too_late.result(PATIENCE_S).figures["available"] == 10
 
 
 def test_an_account_opened_at_two_servers_at_once_is_opened_once(two):

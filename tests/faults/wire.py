@@ -73,7 +73,9 @@ class Wire:
             while True:
                 client, _ = self._listener.accept()
                 server = socket.create_connection((self._target.host, self._target.port or 5432))
-                self._sockets += [client, server]
+                for end in (client, server):
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    self._sockets.append(end)
                 swallow = threading.Event()
                 swallowed = threading.Event()
                 threading.Thread(target=self._requests, args=(client, server, swallow, swallowed), daemon=True).start()

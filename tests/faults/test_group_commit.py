@@ -1,0 +1,284 @@
+"""Many operations share a transaction, and none of them can tell."""
+
+import threading
+import time
+from concurrent.futures import Future
+
+import pytest
+
+from ledger import (
+    Accepted,
+    Capture,
+    DeadlinePassedError,
+    Deduct,
+    Ledger,
+    QueueFullError,
+    Reason,
+    StoppingError,
+    WriterOptions,
+)
+from tests.books import ACME, deducting, granting, holding, request_id
+from tests.faults.customers import NOBODY, PATIENCE_S, available, open_accounts, times_written
+from tests.faults.statements import COMMIT, ENTRIES, Gate, before_each, named, wait_until_queued
+
+AN_HOUR_MS = 3_600_000
+
+
+@pytest.fixture
+def opened(database_url, batches):
+    """Opens books, in which acme has 100 credits, with a writer of the given options."""
+    ledgers = []
+
+    def opened(**options):
+        with Ledger(database_url) as ledger:
+            open_accounts(ledger, ACME, credits_each=100)
+        ledgers.append(Ledger(database_url, options=WriterOptions(**options), deliver_all=batches.deliver))
+        ledgers[0].open()
+        return ledgers[0]
+
+    yield opened
+    for ledger in ledgers:
+        ledger.close()
+
+
+@pytest.fixture
+def commits():
+    """Grows by one with each COMMIT of a writer."""
+    commits = []
+    with before_each(lambda _server, statement, _: commits.append(statement) if statement == COMMIT else None):
+        yield commits
+
+
+def results(answers):
+    return [answer.result(PATIENCE_S) for answer in answers]
+
+
+def test_a_refusal_leaves_its_neighbours_alone_and_all_share_one_transaction(opened, batches, commits):
+    ledger = opened()
+    commits.clear()
+
+    outcomes = results(
+        batches.submit_as_one(
+            ledger, [deducting(60), deducting(60), deducting(1, NOBODY), granting(30), deducting(60), deducting(11)]
+        )
+    )
+
+    said = [o.entry.available if isinstance(o, Accepted) else o.reason for o in outcomes]
+    assert said == [
+        40,
+        Reason.INSUFFICIENT_CREDITS,
+        Reason.ACCOUNT_NOT_FOUND,
+        70,
+        10,
+        Reason.INSUFFICIENT_CREDITS,
+    ]
+    assert outcomes[1].figures["available"] == 40
+    assert outcomes[5].figures["available"] == 10
+    assert len(commits) == 1
+
+
+def test_a_batch_of_refusals_writes_nothing(opened, batches, commits):
+    ledger = opened()
+    commits.clear()
+
+    outcomes = results(batches.submit_as_one(ledger, [deducting(101), deducting(1, NOBODY)]))
+
+    assert not any(isinstance(outcome, Accepted) for outcome in outcomes)
+    assert commits == []
+
+
+def test_one_request_twice_in_a_batch_has_one_effect(opened, batches):
+    ledger = opened()
+    asked = deducting(60)
+    other = Deduct(request_id=asked.request_id, account=ACME, amount=1)
+
+    first, second, reused = results(batches.submit_as_one(ledger, [asked, asked, other]))
+
+    assert (first.replayed, second.replayed) == (False, True)
+    assert first.entry == second.entry
+    assert reused.reason is Reason.REQUEST_ID_REUSED
+    assert reused.figures["fields"] == "amount"
+    assert times_written(ledger, asked) == 1
+    assert available(ledger) == 40
+
+
+def test_a_hold_may_be_placed_and_captured_in_one_batch(opened, batches):
+    ledger = opened()
+    capture = Capture(request_id=request_id(), tenant=ACME.tenant, key=ACME.key, hold=3, amount=25)
+
+    held, captured = results(batches.submit_as_one(ledger, [holding(60), capture]))
+
+    assert (held.entry.available, held.entry.held) == (40, 60)
+    assert (captured.entry.available, captured.entry.held) == (75, 0)
+
+
+def test_nobody_is_answered_before_the_commit(opened, batches):
+    ledger = opened()
+    gate = Gate("", COMMIT)
+
+    with before_each(gate):
+        answers = batches.submit_as_one(ledger, [deducting(1), deducting(101)])
+        gate.wait_until_reached()
+        answered_before = [answer.done() for answer in answers]
+        gate.open()
+        results(answers)
+
+    assert answered_before == [False, False]
+
+
+def test_whose_deadline_passes_or_who_goes_before_the_decision_gets_nothing_written(opened, batches):
+    ledger = opened()
+    late, gone, neighbour = deducting(10), deducting(20), deducting(30)
+    late_answer = Future()
+
+    with batches.hold(ledger):
+        ledger.submit(late, late_answer, deadline=time.monotonic())
+        gone_answer = ledger.queue(gone)
+        gone_answer.cancel()
+        neighbour_answer = ledger.queue(neighbour)
+
+    assert neighbour_answer.result(PATIENCE_S).entry.available == 70
+    assert isinstance(late_answer.exception(PATIENCE_S), DeadlinePassedError)
+    assert times_written(ledger, late) == times_written(ledger, gone) == 0
+
+
+def test_a_batch_that_everyone_has_given_up_writes_nothing(opened, batches, commits):
+    ledger = opened()
+    commits.clear()
+
+    with batches.hold(ledger):
+        ledger.queue(deducting(10)).cancel()
+    ledger.close()
+
+    assert batches.sizes == [1]
+    assert commits == []
+
+
+def test_whose_deadline_passes_or_who_goes_after_the_decision_has_it_written(opened, batches):
+    ledger = opened()
+    gate = Gate("", COMMIT)
+    late, gone = deducting(10), deducting(20)
+    late_answer = Future()
+    deadline = time.monotonic() + 0.5
+
+    with before_each(gate):
+        with batches.hold(ledger):
+            ledger.submit(late, late_answer, deadline)
+            gone_answer = ledger.queue(gone)
+        gate.wait_until_reached()
+        gone_answer.cancel()
+        time.sleep(max(0, deadline - time.monotonic()))
+        gate.open()
+
+        assert late_answer.result(PATIENCE_S).entry.available == 90
+    assert times_written(ledger, gone) == 1
+    assert available(ledger) == 70
+
+
+def test_whose_deadline_passes_while_another_server_has_the_account_gets_nothing_written(postgres_url):
+    gate = Gate("first", ENTRIES)
+    late, answer = deducting(20), Future()
+    with Ledger(named(postgres_url, "first")) as first, Ledger(named(postgres_url, "second")) as second:
+        open_accounts(first, ACME, credits_each=100)
+
+        with before_each(gate):
+            in_time = first.queue(deducting(10))
+            gate.wait_until_reached()
+            deadline = time.monotonic() + 0.5
+            second.submit(late, answer, deadline)
+            wait_until_queued(postgres_url, "second")
+            time.sleep(max(0, deadline - time.monotonic()))
+            gate.open()
+
+            assert in_time.result(PATIENCE_S).entry.available == 90
+            assert isinstance(answer.exception(PATIENCE_S), DeadlinePassedError)
+        assert times_written(first, late) == 0
+
+
+def test_a_full_queue_says_so_at_once_and_what_waits_is_done(opened, batches):
+    ledger = opened(queue_max=5)
+
+    with batches.hold(ledger):
+        waiting = [ledger.queue(deducting(1)) for _ in range(5)]
+        with pytest.raises(QueueFullError) as full:
+            ledger.queue(deducting(1))
+
+    assert full.value.queue_max == 5
+    assert all(isinstance(outcome, Accepted) for outcome in results(waiting))
+    assert available(ledger) == 95
+    assert isinstance(ledger.execute(deducting(1)), Accepted)
+
+
+def test_stopping_finishes_what_waits_and_takes_nothing_more(opened, batches):
+    ledger = opened(batch_max=2)
+
+    with batches.hold(ledger):
+        waiting = [ledger.queue(deducting(1)) for _ in range(5)]
+        stopping = threading.Thread(target=ledger.close)
+        stopping.start()
+        refused = refused_once_stopping(ledger)
+    stopping.join(PATIENCE_S)
+
+    assert [outcome.entry.available for outcome in results(waiting)] == [99, 98, 97, 96, 95]
+    assert batches.sizes == [2, 2, 1]
+    assert isinstance(refused, StoppingError)
+
+
+def refused_once_stopping(ledger):
+    """What an operation is refused with; asked with one that is given up already, until it is refused."""
+    while True:
+        given_up = Future()
+        given_up.cancel()
+        try:
+            ledger.submit(deducting(1), given_up)
+        except StoppingError as error:
+            return error
+        time.sleep(0.001)
+
+
+def test_a_batch_has_at_most_batch_max_operations_in_order_of_arrival(opened, batches):
+    ledger = opened(batch_max=10)
+
+    outcomes = results(batches.submit_as_one(ledger, [deducting(1) for _ in range(25)]))
+
+    assert batches.sizes == [10, 10, 5]
+    assert [outcome.entry.available for outcome in outcomes] == list(range(99, 74, -1))
+
+
+def test_a_lone_caller_never_lingers(opened, batches):
+    ledger = opened(linger_ms=AN_HOUR_MS)
+
+    # If the writer lingered even once, this would take an hour.
+    for _ in range(5):
+        ledger.queue(deducting(1)).result(PATIENCE_S)
+
+    assert batches.sizes == [1] * 5
+
+
+def test_under_load_the_writer_waits_for_as_many_as_came_last_time(opened, batches):
+    ledger = opened(linger_ms=AN_HOUR_MS)
+    results(batches.submit_as_one(ledger, [deducting(1) for _ in range(5)]))
+    batches.sizes.clear()
+
+    results([ledger.queue(deducting(1)) for _ in range(5)])
+
+    assert batches.sizes == [5]
+
+
+def test_lingering_ends_with_its_time(opened, batches):
+    ledger = opened(linger_ms=20)
+    results(batches.submit_as_one(ledger, [deducting(1) for _ in range(5)]))
+
+    answer = ledger.queue(deducting(1))
+
+    assert answer.result(PATIENCE_S).entry.available == 94
+
+
+def test_lingering_ends_with_stopping(opened, batches):
+    ledger = opened(linger_ms=AN_HOUR_MS)
+    results(batches.submit_as_one(ledger, [deducting(1) for _ in range(5)]))
+    answer = ledger.queue(deducting(1))
+
+    ledger.close()
+
+    assert answer.result().entry.available == 94

@@ -1,0 +1,1 @@
+"""The server on a loopback port, asked with the generated stubs."""

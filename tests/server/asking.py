@@ -1,0 +1,146 @@
+"""How tests ask a server: requests by the name of their RPC, and errors taken apart."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+from scrip.v1 import credit_service_pb2, ledger_service_pb2
+from scrip.v1.credit_service_pb2_grpc import CreditServiceStub
+from scrip.v1.errors_pb2 import ErrorReason
+from scrip.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from scrip.v1.types_pb2 import SOURCE_PROMO
+
+from ledger import utc_now
+from server.config import Settings
+from tests.books import request_id
+from tests.server.contract import PROMISES
+from tests.targets import RunningServer
+
+PATIENCE_S = 30
+# gRPC's own clients take 8 KiB of headers for certain, and 64 bytes are enough for the names of the two that are ours.
+HEADERS_BYTES_MAX = 8 * 1024 - 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """An error as a caller gets it.
+
+    fields          what BadRequest names
+    retry_after_s   None without RetryInfo
+    """
+
+    code: str
+    reason: str
+    message: str
+    metadata: Mapping[str, str]
+    fields: tuple[str, ...]
+    retry_after_s: float | None
+
+
+class Asking:
+    """A server and the stubs to ask it; a request lacks nothing but what a test says of it."""
+
+    def __init__(self, target: str, channel: grpc.Channel) -> None:
+        self.target, self.channel = target, channel
+        self._rpcs = {**vars(CreditServiceStub(channel)), **vars(LedgerServiceStub(channel))}
+
+    def __call__(self, rpc: str, **fields: Any) -> Any:
+        """The response; raises grpc.RpcError."""
+        return self._rpcs[rpc](request(rpc, **fields), timeout=PATIENCE_S)
+
+    def later(self, rpc: str, *, timeout: float = PATIENCE_S, **fields: Any) -> Any:
+        """The call, under way."""
+        return self._rpcs[rpc].future(request(rpc, **fields), timeout=timeout)
+
+    def refusal(self, rpc: str, **fields: Any) -> Told:
+        """The error that a request is answered with."""
+        with pytest.raises(grpc.RpcError) as raised:
+            self(rpc, **fields)
+        return told(raised.value)
+
+
+def request(rpc: str, **fields: Any) -> Message:
+    """A request that is good as far as the fields do not say otherwise; None leaves a field out."""
+    module = credit_service_pb2 if hasattr(credit_service_pb2, f"{rpc}Request") else ledger_service_pb2
+    kind = getattr(module, f"{rpc}Request")
+    usual = {"account_id": "acme", "source": SOURCE_PROMO}
+    if rpc not in {"Capture", "Release"}:
+        usual["amount"] = 1
+    if "request_id" not in fields:
+        usual["request_id"] = request_id()
+    asked = {name: value for name, value in usual.items() if name in kind.DESCRIPTOR.fields_by_name}
+    return kind(**{name: value for name, value in {**asked, **fields}.items() if value is not None})
+
+
+@contextmanager
+def asking(url: str, clock: Callable[[], datetime] = utc_now, **settings: Any) -> Iterator[Asking]:
+    """A server on these books, to be asked."""
+    chosen = Settings(**{"listen": "127.0.0.1:0", "database": url, "linger_ms": 0, "sweep_s": 0, **settings})
+    with RunningServer(chosen, clock) as server:
+        target = f"127.0.0.1:{server.port}"
+        with grpc.insecure_channel(target) as channel:
+            yield Asking(target, channel)
+
+
+def told(error: grpc.RpcError) -> Told:
+    """Takes an error apart, and insists on what the contract promises of all of them."""
+    status = rpc_status.from_call(error)
+    assert status is not None, f"no details with {error.code().name}: {error.details()}"
+    assert _headers_bytes(status) <= HEADERS_BYTES_MAX
+    (info,) = _details(status, error_details_pb2.ErrorInfo)
+    requests = _details(status, error_details_pb2.BadRequest)
+    retries = _details(status, error_details_pb2.RetryInfo)
+    code, metadata = error.code().name, dict(info.metadata)
+
+    assert info.domain == "scrip"
+    assert f"ERROR_REASON_{info.reason}" in ErrorReason.keys()  # noqa: SIM118 -- an enum of protobuf is no mapping
+    assert code == PROMISES[info.reason].code
+    assert len(status.details) == 1 + len(requests) + len(retries)
+    assert len(requests) == (code == "INVALID_ARGUMENT")
+    assert len(retries) == (code in {"RESOURCE_EXHAUSTED", "UNAVAILABLE"})
+    assert_readable(status.message)
+    assert_figures_are_in(metadata, status.message)
+    return Told(
+        code=code,
+        reason=info.reason,
+        message=status.message,
+        metadata=metadata,
+        fields=tuple(violation.field for bad in requests for violation in bad.field_violations),
+        retry_after_s=retries[0].retry_delay.ToTimedelta().total_seconds() if retries else None,
+    )
+
+
+def assert_readable(message: str) -> None:
+    """A sentence for a reader: it ends, and nothing was left out of it or left in."""
+    assert message.endswith(".")
+    assert "  " not in message
+    assert not re.search(r"\bNone\b|[{}]", message)
+
+
+def assert_figures_are_in(metadata: Mapping[str, str], message: str) -> None:
+    """Every number of the message is in the metadata, so that no program has to read the message."""
+    numbers = re.findall(r"-?\d+(?:\.\d+)?", message.replace("10^-", ""))
+    assert [number for number in numbers if not any(number in value for value in metadata.values())] == []
+
+
+def _details(status: status_pb2.Status, kind: type[Message]) -> list[Any]:
+    found = []
+    for detail in status.details:
+        if detail.Is(kind.DESCRIPTOR):
+            found.append(kind())
+            detail.Unpack(found[-1])
+    return found
+
+
+def _headers_bytes(status: status_pb2.Status) -> int:
+    """The message travels percent-encoded, the details in base64."""
+    return len(quote(status.message, safe=" ")) + len(status.SerializeToString()) * 4 // 3

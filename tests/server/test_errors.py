@@ -1,0 +1,103 @@
+"""The table of errors: the ledger's reasons, the contract's and the documentation's are the same, and say the same."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from google.rpc import error_details_pb2
+from grpc import StatusCode
+from scrip.v1.errors_pb2 import ErrorReason
+
+from ledger import (
+    DatabaseUnavailableError,
+    DeadlinePassedError,
+    IncidentError,
+    MalformedError,
+    NotDoneError,
+    QueueFullError,
+    Reason,
+    Refused,
+    StoppingError,
+    Violation,
+)
+from server.errors import REFUSALS, RefusedError, status_of
+from tests.server.contract import PROMISES
+
+DOCUMENTED = Path(__file__).parent.parent.parent / "docs" / "errors.md"
+JANUARY, FEBRUARY = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+ACME = {"account_id": "acme", "asset": "credits"}
+STANDING = {**ACME, "scale": 0, "available": 40, "held": 60}
+
+
+def refusal(reason: Reason, **figures: object) -> RefusedError:
+    return RefusedError(Refused(reason=reason, figures=figures))
+
+
+# The errors of the examples in errors.proto.
+ERRORS = {
+    "INVALID_FIELD": MalformedError((Violation(field="amount", must="must be 1 to 9223372036854775807; it is 0."),)),
+    "INVALID_PAGE_TOKEN": refusal(Reason.INVALID_PAGE_TOKEN),
+    "EXPIRY_IN_PAST": refusal(Reason.EXPIRY_IN_PAST, expires_at=JANUARY, now=FEBRUARY),
+    "ACCOUNT_NOT_FOUND": refusal(Reason.ACCOUNT_NOT_FOUND, **ACME),
+    "ASSET_NOT_FOUND": refusal(Reason.ASSET_NOT_FOUND, asset="tokens"),
+    "HOLD_NOT_FOUND": refusal(Reason.HOLD_NOT_FOUND, hold_id="hd_…"),
+    "ENTRY_NOT_FOUND": refusal(Reason.ENTRY_NOT_FOUND, entry_id="en_…"),
+    "REQUEST_ID_REUSED": refusal(Reason.REQUEST_ID_REUSED, request_id="r-1", entry_id="en_…", fields="amount"),
+    "ACCOUNT_EXISTS": refusal(Reason.ACCOUNT_EXISTS, **ACME),
+    "ASSET_EXISTS": refusal(Reason.ASSET_EXISTS, asset="credits", scale=0, requested_scale=2),
+    "INSUFFICIENT_CREDITS": refusal(
+        Reason.INSUFFICIENT_CREDITS, **STANDING, required=60, shortfall=20, held_until=FEBRUARY
+    ),
+    "HOLD_NOT_ACTIVE": refusal(Reason.HOLD_NOT_ACTIVE, hold_id="hd_…", state="captured", ended_at=FEBRUARY),
+    "AMOUNT_ABOVE_HOLD": refusal(Reason.AMOUNT_ABOVE_HOLD, hold_id="hd_…", held=60, required=61),
+    "BALANCE_OVERFLOW": refusal(Reason.BALANCE_OVERFLOW, **STANDING, amount=2, limit=2**63 - 1),
+    "QUEUE_FULL": QueueFullError(10_000),
+    "DATABASE_UNAVAILABLE": DatabaseUnavailableError("what the driver said"),
+    "SHUTTING_DOWN": StoppingError(),
+    "DEADLINE_PASSED": DeadlinePassedError(),
+    "INTERNAL": IncidentError("7f3c…"),
+}
+
+
+def test_every_refusal_and_every_failure_is_in_the_contract_and_nothing_else():
+    in_contract = {name.removeprefix("ERROR_REASON_") for name, number in ErrorReason.items() if number}
+
+    assert set(REFUSALS) == set(Reason)
+    assert in_contract == set(PROMISES) == set(ERRORS)
+    assert {reason.name for reason in Reason} <= in_contract
+
+
+def test_no_failure_of_the_ledger_is_told_as_another():
+    failures = {type(error) for error in ERRORS.values()}
+
+    assert set(NotDoneError.__subclasses__()) <= failures
+    assert status_of(NotDoneError()) == status_of(DatabaseUnavailableError())
+
+
+@pytest.mark.parametrize("reason", PROMISES)
+def test_an_error_says_what_the_contract_promises(reason):
+    promise, error = PROMISES[reason], ERRORS[reason]
+
+    status = status_of(error)
+
+    info = error_details_pb2.ErrorInfo()
+    status.details[0].Unpack(info)
+    assert status.code == StatusCode[promise.code].value[0]
+    assert info.reason == reason
+    assert status.message == promise.example
+    assert promise.metadata == set(info.metadata)
+
+
+def test_no_error_tells_what_went_wrong_inside():
+    status = status_of(DatabaseUnavailableError('connection to server at "10.0.0.7" failed'))
+
+    assert b"10.0.0.7" not in status.SerializeToString()
+
+
+def test_the_documentation_lists_every_reason_with_its_code_and_figures():
+    rows = re.findall(r"^\| ([A-Z_]+) \| ([A-Z_]+) \|[^|]*\| ([^|]*?) ?\|", DOCUMENTED.read_text("utf-8"), re.MULTILINE)
+
+    documented = {reason: (code, frozenset(filter(None, figures.split(", ")))) for reason, code, figures in rows}
+
+    assert documented == {reason: (promise.code, promise.metadata) for reason, promise in PROMISES.items()}

@@ -1,0 +1,155 @@
+"""How a server begins, shows itself, tidies up and ends."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from scrip.v1.credit_service_pb2_grpc import CreditServiceStub
+
+from ledger import DatabaseMisusedError
+from server.app import PortTakenError, Server
+from server.config import Settings
+from tests.books import SECOND, rows_of
+from tests.server.asking import PATIENCE_S, asking, request
+from tests.server.gate import Gate
+from tests.targets import RunningServer
+
+SERVICES = ("scrip.v1.CreditService", "scrip.v1.LedgerService")
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+# Nothing listens on port 1.
+NO_DATABASE = "postgresql://postgres@127.0.0.1:1/scrip"
+RPCS = (
+    "OpenAccount",
+    "Grant",
+    "CheckAndDeduct",
+    "Hold",
+    "GetBalance",
+    "History",
+    "TrialBalance",
+    "Audit",
+    "DefineAsset",
+    "ListAssets",
+)
+
+
+def health(channel: grpc.Channel, service: str) -> int:
+    return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service)).status
+
+
+def test_health_is_told_for_the_server_and_for_each_service(ask_sqlite):
+    assert [health(ask_sqlite.channel, name) for name in ("", *SERVICES)] == [SERVING] * 3
+    with pytest.raises(grpc.RpcError) as raised:
+        health(ask_sqlite.channel, "scrip.v1.Nothing")
+    assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_a_server_without_its_database_is_not_healthy_and_says_that_it_is_worth_to_come_back():
+    with asking(NO_DATABASE) as ask:
+        refusals = [ask.refusal(rpc, **({"asset": "points"} if rpc == "DefineAsset" else {})) for rpc in RPCS]
+        malformed = ask.refusal("CheckAndDeduct", amount=0)
+
+        assert [health(ask.channel, name) for name in ("", *SERVICES)] == [NOT_SERVING] * 3
+    assert {(told.reason, told.retry_after_s) for told in refusals} == {("DATABASE_UNAVAILABLE", 0.1)}
+    assert malformed.reason == "INVALID_FIELD"
+
+
+def test_reflection_tells_the_services_and_all_their_messages(ask_sqlite):
+    found = ProtoReflectionDescriptorDatabase(ask_sqlite.channel)
+    pool = DescriptorPool(found)
+
+    assert set(found.get_services()) >= {*SERVICES, "grpc.health.v1.Health"}
+    for name in SERVICES:
+        service = pool.FindServiceByName(name)
+        assert all(rpc.input_type.fields or rpc.name == "ListAssets" for rpc in service.methods)
+    assert (
+        pool.FindMessageTypeByName("scrip.v1.GrantRequest").fields_by_name["memo"].message_type.full_name
+        == "scrip.v1.Memo"
+    )
+
+
+def test_a_port_that_is_taken_is_an_error_that_says_so_and_touches_no_database(sqlite_url, tmp_path):
+    with asking(sqlite_url) as first:
+        second = Settings(listen=first.target, database=f"sqlite:///{tmp_path / 'second.db'}")
+
+        with pytest.raises(PortTakenError, match=rf"^{first.target} cannot be listened on.*--listen"), _running(second):
+            pass
+
+    assert not (tmp_path / "second.db").exists()
+
+
+def test_a_file_that_another_server_holds_is_an_error_that_says_so_and_frees_the_port(sqlite_url, tmp_path):
+    with asking(sqlite_url) as first:
+        with (
+            pytest.raises(DatabaseMisusedError, match="Another Scrip server holds"),
+            _running(Settings(listen="127.0.0.1:0", database=sqlite_url)),
+        ):
+            pass
+
+        assert first("OpenAccount").entry_id
+    with asking(sqlite_url) as next_one:
+        assert next_one.refusal("OpenAccount").reason == "ACCOUNT_EXISTS"
+
+
+def _running(settings: Settings) -> RunningServer:
+    return RunningServer(settings, Gate("nobody"))
+
+
+def test_the_sweeper_writes_the_lapses_of_accounts_that_nobody_asks_about(database_url, clock):
+    with asking(database_url, clock, sweep_s=0.05) as ask:
+        ask("OpenAccount")
+        ask("Grant", amount=10, ttl=Duration(seconds=1))
+        ask("Hold", amount=4, ttl=Duration(seconds=2))
+        clock.now += 60 * SECOND
+
+        deadline = time.monotonic() + PATIENCE_S
+        while rows_of(database_url)["entries"].total() < 5:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+        entries = [MessageToDict(entry) for entry in ask("History").entries]
+        assert [entry["kind"] for entry in entries[:2]] == ["KIND_HOLD_LAPSE", "KIND_LOT_LAPSE"]
+        assert [entry["effectiveAt"] for entry in entries[:2]] == ["2026-01-01T00:00:02Z", "2026-01-01T00:00:01Z"]
+        assert all(entry["recordedAt"] == "2026-01-01T00:01:00Z" for entry in entries[:2])
+
+
+def test_a_server_that_stops_answers_what_is_under_way_and_takes_nothing_more(database_url):
+    asyncio.run(_stop_under_way(database_url))
+
+
+async def _stop_under_way(url: str) -> None:
+    gate = Gate("scrip-writer")
+    server = Server(Settings(listen="127.0.0.1:0", database=url), clock=gate)
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = CreditServiceStub(channel)
+        await stub.OpenAccount(request("OpenAccount"))
+        states = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICES[0]))
+        assert (await states.read()).status == SERVING
+        with gate.closed():
+            under_way = stub.Grant(request("Grant", amount=7))
+            await asyncio.to_thread(gate.wait_until_reached)
+
+            stopping = asyncio.create_task(server.stop())
+
+            assert (await states.read()).status == NOT_SERVING
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await stub.Grant(request("Grant", amount=10))
+            assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert (await under_way).balance.available == 7
+        states.cancel()
+        await asyncio.wait_for(stopping, PATIENCE_S)
+
+
+def test_a_server_ends_though_somebody_watches_it(sqlite_url, clock):
+    with asking(sqlite_url, clock, drain_s=0.1) as ask:
+        watched = health_pb2_grpc.HealthStub(ask.channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watched).status == SERVING
+
+    assert Path(sqlite_url.removeprefix("sqlite:///")).exists()
