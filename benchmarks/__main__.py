@@ -25,7 +25,7 @@ class Plan:
     measured_s: float
 
 
-FULL = Plan(rounds=7, in_flight=(1, 64, 1024), accounts=100_000, warmup_s=1.0, measured_s=4.0)
+FULL = Plan(rounds=7, in_flight=(1, 64, 1024), accounts=10_000, warmup_s=1.0, measured_s=4.0)
 QUICK = Plan(rounds=5, in_flight=(1, 64, 1024), accounts=10_000, warmup_s=0.5, measured_s=1.0)
 
 

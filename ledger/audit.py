@@ -1,14 +1,14 @@
 """The invariants of the books, as pure functions that return sentences: what is wrong, and where."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from ledger.chain import chained_hash, genesis
 from ledger.chart import CHART, CUSTOMER_SIDES, Code
 from ledger.ids import IdPrefix, public_id
-from ledger.lots import after_line
+from ledger.lots import after_line, has_run_out, pending
 from ledger.model import Account, Draw, Entry, EntryKind, Hold, Line, Lot
 
 
@@ -73,8 +73,9 @@ class AccountAudit:
     _as_of: datetime | None = None
     _sides: dict[Code, int] = field(default_factory=lambda: dict.fromkeys(CUSTOMER_SIDES, 0))
     _lots: dict[int, Lot] = field(default_factory=dict)
+    _not_yet: set[int] = field(default_factory=set)
     _held_by: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    _drawn: dict[int, tuple[Draw, ...]] = field(default_factory=dict)
+    _made: dict[int, tuple[tuple[Draw, ...], datetime | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._head = genesis(self.account.name)
@@ -103,6 +104,7 @@ class AccountAudit:
             self._lots[entry.seq] = Lot(
                 number=entry.seq, terms=entry.lot_terms, granted=entry.granted, remaining=0, held=0
             )
+            self._not_yet.add(entry.seq)
         for line in entry.lines:
             if not {line.debit, line.credit} & CUSTOMER_SIDES:
                 yield f"{where} has a line from {line.debit} to {line.credit}, which touches no side of the customer."
@@ -113,6 +115,10 @@ class AccountAudit:
             elif lot is not None:
                 self._lots[lot.number] = after_line(lot, line)
         self._fold_hold(entry)
+        self._not_yet = {lot for lot in self._not_yet if self._lots[lot].terms.effective_at > entry.effective_at}
+        not_yet = pending((self._lots[lot] for lot in self._not_yet), entry.effective_at)
+        if entry.pending != not_yet:
+            yield f"{where} says {entry.pending} is pending, but {not_yet} remains in lots that are not effective yet."
         for code, kept in ((Code.AVAILABLE, entry.available), (Code.HELD, entry.held), (Code.OWED, entry.owed)):
             if kept != self._sides[code]:
                 yield f"{where} says {code} is {kept}, but the lines up to it add up to {self._sides[code]}."
@@ -121,16 +127,17 @@ class AccountAudit:
         add_lines(self.sums, entry.lines)
 
     def _fold_hold(self, entry: Entry) -> None:
-        """Remembers what open holds drew; those that have ended are forgotten, since there can be very many."""
+        """Remembers what open holds drew and until when; those that have ended are forgotten, being very many."""
         if entry.hold is None:
             return
         for line in entry.lines:
             self._held_by[entry.hold] += ((line.credit is Code.HELD) - (line.debit is Code.HELD)) * line.amount
         if entry.kind is EntryKind.HOLD:
-            self._drawn[entry.hold] = tuple(Draw(lot=line.lot or 0, amount=line.amount) for line in entry.lines)
+            drawn = tuple(Draw(lot=line.lot or 0, amount=line.amount) for line in entry.lines)
+            self._made[entry.hold] = drawn, entry.hold_expires_at
         elif self._held_by[entry.hold] == 0:
             del self._held_by[entry.hold]
-            self._drawn.pop(entry.hold, None)
+            self._made.pop(entry.hold, None)
 
     def _fold_line(self, line: Line) -> None:
         for code in CUSTOMER_SIDES:
@@ -138,8 +145,11 @@ class AccountAudit:
             if code in {line.debit, line.credit}:
                 self._sides[code] += line.amount if code is towards else -line.amount
 
-    def end(self, lots: Iterable[Lot], holds: Iterable[Hold]) -> Iterator[str]:
-        """Compares the folded entries with the account, all its lots and its open holds as they are kept."""
+    def end(self, lots: Iterable[Lot], open_lots: Collection[int], holds: Iterable[Hold]) -> Iterator[str]:
+        """Compares the folded entries with what is kept beside them: the account, all its lots, its open holds.
+
+        open_lots   the numbers of the lots that are kept as open: no other is ever looked at to decide
+        """
         account = self.account
         where = f"Account {account.name.account_id} ({account.name.asset})"
         kept = {"seq": account.seq, "head": account.head, "as_of": account.as_of}
@@ -150,14 +160,23 @@ class AccountAudit:
             if value != folded[name]:
                 yield f"{where} keeps {name} as {_shown(value)}, but its entries say {_shown(folded[name])}."
         by_number = {lot.number: lot for lot in lots}
-        yield from self._end_lots(where, by_number)
+        yield from self._end_lots(where, by_number, open_lots)
         yield from self._end_holds(where, by_number, holds)
 
-    def _end_lots(self, where: str, lots: Mapping[int, Lot]) -> Iterator[str]:
+    def _end_lots(self, where: str, lots: Mapping[int, Lot], open_lots: Collection[int]) -> Iterator[str]:
         for number in sorted(self._lots.keys() | lots.keys()):
             folded, kept = self._lots.get(number), lots.get(number)
             if folded != kept:
                 yield f"{where}, lot {number} is kept as {_lot_shown(kept)}, but its entries say {_lot_shown(folded)}."
+        for lot in lots.values():
+            if lot.is_open != (lot.number in open_lots):
+                kept_as = "open" if lot.number in open_lots else "closed"
+                yield f"{where}, lot {lot.number} is kept as {kept_as}, but has {_lot_shown(lot)}."
+            if lot.remaining > 0 and has_run_out(lot, self.account.as_of):
+                yield (
+                    f"{where}, lot {lot.number} ran out at {lot.terms.expires_at}, by the time of the last entry, "
+                    f"but {lot.remaining} remains in it."
+                )
         remaining = sum(lot.remaining for lot in lots.values())
         if remaining != self.account.available:
             yield f"{where} has {self.account.available} available, but {remaining} remains in its lots."
@@ -170,8 +189,17 @@ class AccountAudit:
         for hold in holds:
             for draw in hold.drawn:
                 in_lots[draw.lot] += draw.amount
-            if hold.amount != self._held_by.pop(hold.number, None) or hold.drawn != self._drawn.get(hold.number):
-                yield f"{where}, hold {hold.number} is open with {hold.amount}, which is not what its entries say."
+            made = self._made.get(hold.number)
+            if hold.amount != self._held_by.pop(hold.number, None) or (hold.drawn, hold.expires_at) != made:
+                yield (
+                    f"{where}, hold {hold.number} is open with {hold.amount} until {hold.expires_at}, "
+                    "which is not what its entries say."
+                )
+            if hold.expires_at <= self.account.as_of:
+                yield (
+                    f"{where}, hold {hold.number} ran out at {hold.expires_at}, by the time of the last entry, "
+                    "but is open."
+                )
         for number, amount in sorted(self._held_by.items()):
             yield f"{where}, hold {number} is not open, but its entries hold {amount} for it."
         for lot in lots.values():

@@ -205,6 +205,8 @@ class Reports:
         findings: list[str] = []
         counts = {"accounts": 0, "entries": 0, "findings": 0}
         with self._database.read() as connection:
+            if asset is not None and (tenant, asset) not in read_assets(connection, {tenant}):
+                return Refused(reason=Reason.ASSET_NOT_FOUND, figures={"asset": asset})
             wanted = select(accounts).where(accounts.c.tenant == tenant)
             if account_id is not None:
                 wanted = wanted.where(accounts.c.account_id == account_id)
@@ -240,8 +242,9 @@ class Reports:
                 counts["entries"] += 1
                 yield from audits[entry.key].entry(entry)
             kept_lots, kept_holds = _read_lots_and_holds(connection, list(audits), closed_lots=True)
+            open_lots, _ = _read_lots_and_holds(connection, list(audits), closed_lots=False)
             for key, audit in audits.items():
-                yield from audit.end(kept_lots[key].values(), kept_holds[key].values())
+                yield from audit.end(kept_lots[key].values(), open_lots[key], kept_holds[key].values())
                 _add_sums(folded[audit.account.name.asset], audit.sums)
                 counts["accounts"] += 1
 

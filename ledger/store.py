@@ -182,15 +182,16 @@ class Store:
     def _load_assets(
         self, connection: Connection, operations: Iterable[Operation], states: Mapping[AccountKey, State]
     ) -> None:
-        names = {
-            op.key: op.account if not isinstance(op, Capture | Release | Settle) else _name_in(states[op.key])
-            for op in operations
-        }
-        wanted = {(name.tenant, name.asset) for name in names.values() if name is not None}
-        if unknown := wanted - self._assets.keys():
+        names: dict[AccountKey, AccountName] = {}
+        for op in operations:
+            name = _name_in(states[op.key]) if isinstance(op, Capture | Release | Settle) else op.account
+            # A hold that is named before its account is open says nothing of the asset; another operation may.
+            if name is not None:
+                names[op.key] = name
+        if unknown := {(name.tenant, name.asset) for name in names.values()} - self._assets.keys():
             self._assets |= read_assets(connection, {tenant for tenant, _ in unknown})
         for key, name in names.items():
-            states[key].asset = None if name is None else self._assets.get((name.tenant, name.asset))
+            states[key].asset = self._assets.get((name.tenant, name.asset))
 
     def _save_accounts(self, connection: Connection, changes: Changes) -> None:
         changed = sorted({entry.key for entry in changes.entries})

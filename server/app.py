@@ -103,8 +103,9 @@ class Server:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Reads first, so that none is left with a connection when the books are closed.
+        await asyncio.to_thread(self._readers.shutdown)
         await asyncio.to_thread(self._ledger.close)
-        self._readers.shutdown(wait=True)
 
     def _make_grpc(self) -> grpc.aio.Server:
         waiting_max = max(2 * self._settings.queue_max, WAITING_MAX)

@@ -241,7 +241,11 @@ class Model:
                 for number, hold in self.holds.items()
                 if hold.state == "open" and hold.expires_at <= now
             ]
-            due += [(pack.expires_at, 1, pack.number) for pack in self.packs.values() if pack.has_run_out(now) and pack.number not in self.lapsed]
+            due += [
+                (pack.expires_at, 1, pack.number)
+                for pack in self.packs.values()
+                if pack.has_run_out(now) and pack.number not in self.lapsed
+            ]
             if not due:
                 break
             at, is_pack, number = min(due)

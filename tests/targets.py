@@ -321,7 +321,9 @@ class PureTarget(LibraryTarget):
             audit = AccountAudit(state.account)
             for entry in self._entries[account.key(self.tenant)]:
                 yield from audit.entry(entry)
-            yield from audit.end(state.lots.values(), [h for h in state.holds.values() if h.state is HoldState.OPEN])
+            open_lots = {lot.number for lot in state.lots.values() if lot.is_open}
+            open_holds = [hold for hold in state.holds.values() if hold.state is HoldState.OPEN]
+            yield from audit.end(state.lots.values(), open_lots, open_holds)
             yield from audit_totals(account.asset, audit.sums, audit.sums)
 
     def _accounts(self) -> list[Account]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -61,6 +61,8 @@ class Load:
         self._no_answers = no_answers
         self._chance = random.Random(0)
         self._numbers = count(1)
+        self._end_at = -1
+        self._end: Callable[[], None] = lambda: None
         self.answered: list[Asked] = []
         self.unanswered: list[Asked] = []
 
@@ -78,8 +80,9 @@ class Load:
         await self.ask(openings)
         await self.ask([self._grant(name, GRANTED) for name in self._names])
 
-    async def run(self, callers: int) -> None:
-        """Has so many callers ask until the server does not answer them any more."""
+    async def run(self, callers: int, answers: int, end: Callable[[], None]) -> None:
+        """Has callers ask until the server does not answer them any more; after so many answers it is ended."""
+        self._end_at, self._end = len(self.answered) + answers, end
         async with grpc.aio.insecure_channel(self._target) as channel:
             stub = CreditServiceStub(channel)
             await asyncio.gather(*(self._call(stub) for _ in range(callers)))
@@ -126,6 +129,8 @@ class Load:
             self.unanswered.append(asked)
             return False
         self.answered.append(asked)
+        if len(self.answered) == self._end_at:
+            self._end()
         return True
 
     def _grant(self, name: AccountName, amount: int) -> Asked:

@@ -1,0 +1,103 @@
+"""What a command says when it does not get what it asked for."""
+
+import pytest
+
+
+def error_of(result) -> str:
+    """What went wrong, in one line; nothing else may have been said, and nothing broken."""
+    assert result.exit_code in {1, 2}
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    *usage, error = result.stderr.splitlines()
+    assert bool(usage) == (result.exit_code == 2)
+    return error.removeprefix("Error: ")
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        ("balance nobody", "Account nobody has no open account. Open it with OpenAccount first."),
+        ("history nobody", "Account nobody has no credits account. Open it with OpenAccount first."),
+        ("history acme --asset points", "Asset points is not defined. Define it with DefineAsset first."),
+        ("audit nobody", "Account nobody has no open account. Open it with OpenAccount first."),
+        ("trial-balance --asset points", "Asset points is not defined. Define it with DefineAsset first."),
+        ("open acme", "Account acme already has a credits account."),
+        ("open ä", "account_id must be 1 to 128 printable ASCII characters; it has 'ä'."),
+        ("open b --request-id ä", "request_id must be 1 to 128 printable ASCII characters; it has 'ä'."),
+        (
+            "define-asset credits --scale 2",
+            "Asset credits has scale 0 for ever; it cannot become 2. Define another asset.",
+        ),
+        ("grant acme 0 --source promo", "amount must be 1 to 9223372036854775807; it is 0."),
+        ("grant acme --source promo -- -5", "amount must be 1 to 9223372036854775807; it is -5."),
+        (
+            "grant acme 9223372036854775808 --source promo",
+            "amount must be -9223372036854775808 to 9223372036854775807; it is 9223372036854775808.",
+        ),
+        (
+            "grant acme 1 --source promo --expires-at 2025-12-31",
+            "expires_at 2025-12-31T00:00:00Z is not after now, 2026-01-01T00:00:00Z. Name a later instant.",
+        ),
+        (
+            "grant acme 1 --source promo --ttl 1d --expires-at 2027-01-01",
+            "ttl must not be given together with expires_at.",
+        ),
+    ],
+)
+def test_a_refusal_is_one_sentence_and_ends_with_1(scrip, ask, command, error):
+    ask("OpenAccount")
+
+    result = scrip(*command.split())
+
+    assert result.exit_code == 1
+    assert error_of(result) == error
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        ("grant acme 1.5 --source promo", "Invalid value for 'AMOUNT': '1.5' is not a valid integer."),
+        ("grant acme 1", "Missing option '--source'. Choose from:"),
+        (
+            "grant acme 1 --source theft",
+            "'theft' is not one of 'free', 'promo', 'welcome', 'referral', 'lead', 'gift',",
+        ),
+        ("grant acme 1 --source promo --ttl 1w", "'1w' is not a length of time such as 90s, 15m, 12h or 30d."),
+        ("grant acme 1 --source promo --expires-at soon", "'soon' is not an instant such as 2027-01-31T12:00:00Z."),
+        ("history acme --limit -1", "-1 is not in the range x>=0."),
+        ("define-asset points --scale 19", "19 is not in the range 0<=x<=18."),
+        ("balance acme --format xml", "'xml' is not one of 'table', 'json', 'csv'."),
+        ("balance", "Missing argument 'ACCOUNT'."),
+        ("balance acme --deadline 5", "No such option '--deadline'. Did you mean '--deadline-s'?"),
+        ("balances acme", "No such command 'balances'. Did you mean 'balance'?"),
+    ],
+)
+def test_a_wrong_command_line_is_told_what_would_be_right_and_ends_with_2(run, command, error):
+    result = run(*command.split())
+
+    assert result.exit_code == 2
+    assert error in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("command", ["balance acme", "open acme"])
+def test_a_server_that_is_not_there_is_told_with_its_address_and_how_to_start_one(run, command):
+    result = run(*command.split(), SCRIP_SERVER="127.0.0.1:1", SCRIP_DEADLINE_S="0.5")
+
+    assert result.exit_code == 1
+    assert error_of(result).endswith(". Is a server running at 127.0.0.1:1? Start one with: scrip serve")
+
+
+@pytest.mark.parametrize("server", ["http://127.0.0.1:50051", ""])
+def test_what_is_no_address_of_a_server_is_an_error(run, server):
+    result = run("balance", "acme", "--server", server)
+
+    assert result.exit_code == 1
+    assert error_of(result).startswith("target must ")
+
+
+def test_the_help_names_every_command(run):
+    said = run("--help").stdout
+
+    commands = "serve migrate config open grant balance history trial-balance audit assets define-asset".split()
+    assert [command for command in commands if f"\n  {command} " not in said] == []

@@ -1,0 +1,101 @@
+"""`scrip serve`, in a process of its own."""
+
+import json
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+
+import pytest
+
+import scrip
+from ledger import Ledger
+from tests.books import ACME
+from tests.cli.processes import PATIENCE_S, ROOT, ran, serving
+
+
+def test_the_line_it_prints_works_when_it_is_pasted(sqlite_url):
+    with serving("--database", sqlite_url) as server:
+        pasted = server.welcome.split("\n\n", 1)[1]
+        runs = [
+            subprocess.run(
+                ["sh", "-c", pasted], cwd=ROOT, capture_output=True, text=True, check=True, timeout=PATIENCE_S
+            )
+            for _ in range(2)
+        ]
+
+    first, second = (json.loads(run.stdout) for run in runs)
+    assert first["balance"] == {"accountId": "acme", "asset": "credits"}
+    assert second == {**first, "replayed": True}
+
+
+def test_without_settings_it_keeps_its_books_in_the_directory_data(tmp_path):
+    with serving(directory=tmp_path) as server, scrip.Client(server.target) as client:
+        client.open_account("acme")
+        server.stop()
+
+    assert (tmp_path / "data" / "scrip.db").stat().st_size > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_told_to_stop_it_loses_nothing_it_has_acknowledged_and_ends_with_0(sqlite_url, number):
+    with serving("--database", sqlite_url, "--log-format", "json") as server, scrip.Client(server.target) as client:
+        client.open_account("acme")
+        client.grant("acme", 1_000_000, "promo")
+        with ThreadPoolExecutor(8) as threads:
+            callers = [threads.submit(_spend_until_told_off, server.target) for _ in range(8)]
+            while client.balance("acme").available > 1_000_000 - 200:
+                pass
+            logged = server.stop(number)
+            spent, codes = zip(*(caller.result(PATIENCE_S) for caller in callers), strict=True)
+
+    assert server.process.returncode == 0
+    assert set(codes) == {"UNAVAILABLE"}
+    assert [json.loads(line)["event"] for line in logged.splitlines()][-2:] == ["stopping", "stopped"]
+    with Ledger(sqlite_url) as ledger:
+        (balance,) = ledger.balances(ACME.tenant, ACME.account_id, ACME.asset).balances
+    assert 1_000_000 - sum(spent) - 8 <= balance.available <= 1_000_000 - sum(spent)
+
+
+def _spend_until_told_off(target: str) -> tuple[int, str]:
+    """How many deductions were acknowledged, and the code of the first that was not."""
+    with scrip.Client(target, channel_options=[("grpc.enable_retries", 0)]) as client:
+        for spent in count():
+            try:
+                client.check_and_deduct("acme", 1)
+            except scrip.ScripError as error:
+                return spent, error.code.name
+    raise AssertionError("count has no end")
+
+
+def test_a_port_that_is_taken_is_an_error_that_says_so(sqlite_url, tmp_path):
+    with serving("--database", sqlite_url) as first:
+        second = ran("serve", "--listen", first.target, "--database", f"sqlite:///{tmp_path / 'second.db'}")
+
+    assert second.returncode == 1
+    assert f"Error: {first.target} cannot be listened on: it is taken" in second.stderr
+    assert second.stdout == ""
+
+
+def test_a_file_that_another_server_holds_is_an_error_that_says_so(sqlite_url):
+    with serving("--database", sqlite_url) as first:
+        second = ran("serve", "--listen", "127.0.0.1:0", "--database", sqlite_url)
+        with scrip.Client(first.target) as client:
+            client.open_account("acme")
+
+    assert second.returncode == 1
+    assert "Error: Another Scrip server holds " in second.stderr
+
+
+def test_the_log_has_events_with_fields_and_no_password(postgres_url):
+    url = postgres_url.replace("postgres@", "postgres:swordfish@")
+    with serving("--database", url, "--log-format", "json", "--log-level", "debug") as server:
+        with scrip.Client(server.target) as client:
+            client.open_account("acme", metadata={"card": "4111-1111"})
+        logged = server.stop()
+
+    events = [json.loads(line) for line in logged.splitlines()]
+    assert {"serving", "rpc", "batch", "stopping", "stopped"} <= {event["event"] for event in events}
+    assert next(event for event in events if event["event"] == "serving")["listen"] == server.target
+    assert "swordfish" not in logged + server.welcome
+    assert "4111-1111" not in logged
