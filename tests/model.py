@@ -36,7 +36,7 @@ SHOWN = {"hold": "hold_id", "memo": "memo.reference"}
 Move = tuple[str, str, int]
 
 
-class Refusal(Exception):  # noqa: N818 -- a refusal is no error
+class Refusal(Exception):  # noqa: N818 -- a refusal is no error; here it is raised because that is dumbest
     """Why nothing is written."""
 
     def __init__(self, reason: str, fields: str = "") -> None:
@@ -91,6 +91,16 @@ class Written:
     pending: int
 
 
+@dataclass(frozen=True)
+class Said:
+    """An entry, written now or before; or why not."""
+
+    entry: Written | None = None
+    is_replay: bool = False
+    refused: str = ""
+    fields: str = ""
+
+
 class Model:
     """One account."""
 
@@ -104,17 +114,20 @@ class Model:
         self.entries: list[Written] = []
         self.done: dict[str, tuple[Operation, Written]] = {}
 
-    def ask(self, operation: Operation, now: datetime) -> tuple[Written, bool]:
-        """The operation's entry and whether it is a replay; raises Refusal, and then nothing has changed."""
+    def ask(self, operation: Operation, now: datetime) -> Said:
+        """What is to be answered; a refusal changes nothing."""
         tried = self._copy()
-        answer = tried._try(operation, now)
+        try:
+            said = tried.do(operation, now)
+        except Refusal as refusal:
+            return Said(refused=refusal.reason, fields=refusal.fields)
         self.__dict__ = tried.__dict__
-        return answer
+        return said
 
     def settled(self, now: datetime) -> "Model":
         """How it all stands at that time."""
         settled = self._copy()
-        settled._settle(now)
+        settled.settle(now)
         return settled
 
     def _copy(self) -> "Model":
@@ -137,11 +150,12 @@ class Model:
         now = [credit for credit in self.credits if credit.pack.effective_at <= self.time]
         return sorted(now, key=lambda credit: credit.pack.order())
 
-    def _try(self, operation: Operation, now: datetime) -> tuple[Written, bool]:
+    def do(self, operation: Operation, now: datetime) -> Said:
+        """Does it at once; raises Refusal when it may be half done."""
         if isinstance(operation, Capture | Release) and operation.hold not in self.holds:
             raise Refusal("HOLD_NOT_FOUND")
         if operation.request_id in self.done:
-            return self._repeated(operation), True
+            return Said(entry=self._repeated(operation), is_replay=True)
         if isinstance(operation, OpenAccount):
             if self.is_open:
                 raise Refusal("ACCOUNT_EXISTS")
@@ -150,11 +164,11 @@ class Model:
         elif not self.is_open:
             raise Refusal("ACCOUNT_NOT_FOUND")
         else:
-            self._settle(now)
+            self.settle(now)
             moves = self._moves(operation)
         entry = self._write(KINDS[type(operation)], self.time, moves)
         self.done[operation.request_id] = operation, entry
-        return entry, False
+        return Said(entry=entry)
 
     def _repeated(self, operation: Operation) -> Written:
         first, entry = self.done[operation.request_id]
@@ -232,7 +246,7 @@ class Model:
                 self.credits.append(credit)
         return moves
 
-    def _settle(self, now: datetime) -> None:
+    def settle(self, now: datetime) -> None:
         """One lapse after the other: always the earliest that is due, of one instant holds before grants."""
         now = max(now, self.time)
         while True:
@@ -241,11 +255,8 @@ class Model:
                 for number, hold in self.holds.items()
                 if hold.state == "open" and hold.expires_at <= now
             ]
-            due += [
-                (pack.expires_at, 1, pack.number)
-                for pack in self.packs.values()
-                if pack.has_run_out(now) and pack.number not in self.lapsed
-            ]
+            run_out = [pack for pack in self.packs.values() if pack.has_run_out(now)]
+            due += [(pack.expires_at, 1, pack.number) for pack in run_out if pack.number not in self.lapsed]
             if not due:
                 break
             at, is_pack, number = min(due)

@@ -1,7 +1,6 @@
 """Requests made up by Hypothesis, so that they meet: few amounts, and instants on a grid of five minutes."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -21,7 +20,7 @@ from ledger import (
     Source,
 )
 from tests.books import MICROSECOND, START
-from tests.model import GRANTED_FROM, Model, Refusal
+from tests.model import GRANTED_FROM, Model
 
 STEP = timedelta(minutes=5)
 UNKNOWN_HOLD = 9_999
@@ -80,7 +79,11 @@ def _hold_numbers(model: Model) -> st.SearchStrategy[int]:
     """An open hold most of the time; otherwise perhaps an ended one, or one that nobody made."""
     is_open = [number for number, hold in model.holds.items() if hold.state == "open"]
     every = [*model.holds, UNKNOWN_HOLD]
-    return st.sampled_from(is_open) | st.sampled_from(is_open) | st.sampled_from(every) if is_open else st.sampled_from(every)
+    return (
+        st.sampled_from(is_open) | st.sampled_from(is_open) | st.sampled_from(every)
+        if is_open
+        else st.sampled_from(every)
+    )
 
 
 @st.composite
@@ -105,9 +108,7 @@ def captures(draw, account: AccountName, request_id: str, model: Model) -> Captu
 
 @st.composite
 def releases(draw, account: AccountName, request_id: str, model: Model) -> Release:
-    return Release(
-        request_id=request_id, tenant=account.tenant, key=account.key, hold=draw(_hold_numbers(model))
-    )
+    return Release(request_id=request_id, tenant=account.tenant, key=account.key, hold=draw(_hold_numbers(model)))
 
 
 @st.composite
@@ -127,21 +128,25 @@ def repeats(draw, asked: Sequence[Operation], model: Model) -> Operation:
     return replace(earlier, amount=earlier.amount + 1)
 
 
-@st.composite
-def moments(draw, model: Model, now: datetime) -> datetime:
-    """When the clock may stand next: on, just before or just after an instant that matters; anywhere; or earlier."""
+def moments_that_matter(model: Model, now: datetime) -> st.SearchStrategy[datetime]:
+    """On or just before one of the next instants at which something begins or runs out; if there is none, soon."""
     matters = [hold.expires_at for hold in model.holds.values() if hold.state == "open"]
     matters += [instant for pack in model.packs.values() for instant in (pack.effective_at, pack.expires_at) if instant]
-    coming = sorted({instant for instant in matters if instant > now})[:3]
-    choices = st.just(now + STEP) | spans().map(lambda span: now + span) | instants(now).filter(lambda at: at < now)
-    if coming:
-        exactly = st.sampled_from(coming)
-        choices |= exactly | exactly.map(lambda instant: instant - MICROSECOND) | exactly
-    return draw(choices)
+    coming = st.sampled_from(sorted({instant for instant in matters if instant > now})[:3] or [now + STEP])
+    return coming | coming | coming.map(lambda instant: instant - MICROSECOND)
+
+
+def moments(model: Model, now: datetime) -> st.SearchStrategy[datetime]:
+    """When the clock may stand next: at an instant that matters, anywhere later, or earlier."""
+    later = spans().map(lambda span: now + span)
+    earlier = spans().map(lambda span: now - span)
+    return moments_that_matter(model, now) | later | earlier
 
 
 @st.composite
-def changes(draw, account: AccountName, request_id: str, model: Model, now: datetime, asked: Sequence[Operation]) -> Operation:
+def changes(
+    draw, account: AccountName, request_id: str, *, model: Model, now: datetime, asked: Sequence[Operation]
+) -> Operation:
     """Any request to an account."""
     kinds = [
         grants(account, request_id, now),
@@ -151,7 +156,7 @@ def changes(draw, account: AccountName, request_id: str, model: Model, now: date
     ]
     kinds += [captures(account, request_id, model), releases(account, request_id, model)]
     if any(hold.state == "open" for hold in model.holds.values()):
-        kinds += 2 * [captures(account, request_id, model)]
+        kinds += [captures(account, request_id, model), releases(account, request_id, model)]
     if asked:
         kinds += [repeats(asked, model)]
     if not model.is_open and draw(st.integers(0, 3)) < 3:
@@ -175,9 +180,8 @@ def batches(draw, accounts: Sequence[AccountName]) -> list[tuple[datetime, list[
             cut.append((now, []))
         elif draw(st.integers(0, 3)) == 0:
             cut.append((now, []))
-        operation = draw(changes(account, f"r-{number}", model, now, asked[account]))
+        operation = draw(changes(account, f"r-{number}", model=model, now=now, asked=asked[account]))
         asked[account].append(operation)
         cut[-1][1].append(operation)
-        with suppress(Refusal):
-            model.ask(operation, now)
+        model.ask(operation, now)
     return [(instant, operations) for instant, operations in cut if operations]

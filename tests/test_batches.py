@@ -144,11 +144,11 @@ def run_batches(batcher, least, **how):
 
 
 def test_any_cut_into_batches_gives_the_same_books_on_sqlite(sqlite_batcher):
-    run_batches(sqlite_batcher, 10, max_examples=30)
+    run_batches(sqlite_batcher, 8, max_examples=40)
 
 
 def test_any_cut_into_batches_gives_the_same_books_on_postgresql(postgres_batcher):
-    run_batches(postgres_batcher, 4, max_examples=12)
+    run_batches(postgres_batcher, 3, max_examples=20)
 
 
 @pytest.mark.soak

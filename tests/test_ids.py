@@ -9,18 +9,17 @@ from hypothesis import strategies as st
 from ledger import IdPrefix, parse_id, public_id
 from ledger.ids import account_key, page_token, parse_page_token
 
+ACME = account_key("default", "credits", "acme")
 NUMBERS = st.integers(1, 2**63 - 1)
 ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 def test_an_account_is_stored_under_this_key_for_ever():
-    assert account_key("default", "credits", "acme") == UUID("9ab5d79e-d6a4-5ef6-ba6d-241be9b81c1b")
+    assert UUID("9ab5d79e-d6a4-5ef6-ba6d-241be9b81c1b") == ACME
 
 
 def test_an_entry_has_this_id_for_ever():
-    assert (
-        public_id(IdPrefix.ENTRY, account_key("default", "credits", "acme"), 300) == "en_tk25phwwurppnotneqn6toa4dmasy"
-    )
+    assert public_id(IdPrefix.ENTRY, ACME, 300) == "en_tk25phwwurppnotneqn6toa4dmasy"
 
 
 @given(st.sampled_from(IdPrefix), st.uuids(), NUMBERS)
@@ -71,9 +70,7 @@ def test_an_id_in_capitals_is_none(key, number):
 
 @pytest.mark.parametrize("number", [0, 2**63, 2**64])
 def test_a_number_that_no_entry_has_makes_no_id(number):
-    assert (
-        parse_id(IdPrefix.ENTRY, public_id(IdPrefix.ENTRY, account_key("default", "credits", "acme"), number)) is None
-    )
+    assert parse_id(IdPrefix.ENTRY, public_id(IdPrefix.ENTRY, ACME, number)) is None
 
 
 @given(*(st.tuples(*(st.sampled_from(["a", "b", "a.b", "ab"]) for _ in range(3))) for _ in range(2)))

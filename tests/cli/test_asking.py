@@ -2,6 +2,8 @@
 
 import pytest
 
+from server.__main__ import main
+
 
 def error_of(result) -> str:
     """What went wrong, in one line; nothing else may have been said, and nothing broken."""
@@ -69,7 +71,7 @@ def test_a_refusal_is_one_sentence_and_ends_with_1(scrip, ask, command, error):
         ("balance acme --format xml", "'xml' is not one of 'table', 'json', 'csv'."),
         ("balance", "Missing argument 'ACCOUNT'."),
         ("balance acme --deadline 5", "No such option '--deadline'. Did you mean '--deadline-s'?"),
-        ("balances acme", "No such command 'balances'. Did you mean 'balance'?"),
+        ("balances acme", "No such command 'balances'. (Did you mean one of: 'balance', 'trial-balance'?)"),
     ],
 )
 def test_a_wrong_command_line_is_told_what_would_be_right_and_ends_with_2(run, command, error):
@@ -99,5 +101,4 @@ def test_what_is_no_address_of_a_server_is_an_error(run, server):
 def test_the_help_names_every_command(run):
     said = run("--help").stdout
 
-    commands = "serve migrate config open grant balance history trial-balance audit assets define-asset".split()
-    assert [command for command in commands if f"\n  {command} " not in said] == []
+    assert [name for name in main.commands if f"\n  {name} " not in said] == []

@@ -85,8 +85,9 @@ def test_a_change_says_whether_it_was_done_before(scrip):
 
 def test_grant(scrip, ask):
     ask("OpenAccount")
-    terms = "--source purchase --cost 1999 EUR --priority 3 --ttl 30d --reference R-1 --actor me --description".split()
-    command = ("grant", "acme", str(INT64_MAX), *terms, 'for "you", and me', "--request-id", "r-1")
+    terms = ["--source", "purchase", "--cost", "1999", "EUR", "--priority", "3", "--ttl", "30d"]
+    memo = ["--description", 'for "you", and me', "--reference", "R-1", "--actor", "me"]
+    command = ("grant", "acme", str(INT64_MAX), *terms, *memo, "--request-id", "r-1")
     scrip(*command)
 
     (granted, _) = ask("History").entries

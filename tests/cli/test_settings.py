@@ -31,19 +31,18 @@ def toml(text: str, name: str = "scrip.toml") -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "default", "in_file", "in_variable", "in_flag"),
+    ("name", "values"),
     [
-        ("batch_max", 1000, 10, 20, 30),
-        ("linger_ms", 5.0, 1.5, 2.5, 3.5),
-        ("listen", "127.0.0.1:50051", "[::1]:1", "0.0.0.0:2", "localhost:3"),
-        ("database", "sqlite:///data/scrip.db", "sqlite:///1.db", "sqlite:///2.db", "sqlite:///3.db"),
-        ("log_level", "info", "debug", "warning", "error"),
-        ("deadline_s", 10.0, 1.0, 2.0, 3.0),
+        ("batch_max", (1000, 10, 20, 30)),
+        ("linger_ms", (5.0, 1.5, 2.5, 3.5)),
+        ("listen", ("127.0.0.1:50051", "[::1]:1", "0.0.0.0:2", "localhost:3")),
+        ("database", ("sqlite:///data/scrip.db", "sqlite:///1.db", "sqlite:///2.db", "sqlite:///3.db")),
+        ("log_level", ("info", "debug", "warning", "error")),
+        ("deadline_s", (10.0, 1.0, 2.0, 3.0)),
     ],
 )
-def test_a_flag_wins_over_a_variable_that_over_the_file_that_over_the_default(
-    config, name, default, in_file, in_variable, in_flag
-):  # fmt: skip
+def test_a_flag_wins_over_a_variable_that_over_the_file_that_over_the_default(config, name, values):
+    default, in_file, in_variable, in_flag = values
     variable, flag = {variable_name(name): str(in_variable)}, (option_name(name), str(in_flag))
 
     assert config()[name] == (default, "default")
@@ -167,7 +166,7 @@ def test_a_line_of_the_file_is_a_text_or_a_number(run, value):
         (lambda path: path.write_text("batch_max = ["), "is not TOML"),
         (lambda path: path.write_bytes(b"\xff\xfe"), "is not TOML"),
         (lambda path: path.mkdir(), "cannot be read: Is a directory."),
-        (lambda path: None, "cannot be read: No such file or directory."),
+        (lambda _: None, "cannot be read: No such file or directory."),
     ],
     ids=["no TOML", "no UTF-8", "a directory", "not there"],
 )

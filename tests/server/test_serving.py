@@ -147,6 +147,25 @@ async def _stop_under_way(url: str) -> None:
         await asyncio.wait_for(stopping, PATIENCE_S)
 
 
+@pytest.mark.xfail(reason="gRPC cancels what it has not picked up yet, and clients do not repeat that")
+def test_a_server_that_stops_cancels_no_call(sqlite_url):
+    codes = asyncio.run(_stop_in_a_burst(sqlite_url))
+
+    assert set(codes) <= {"OK", "UNAVAILABLE"}
+
+
+async def _stop_in_a_burst(url: str) -> list[str]:
+    server = Server(Settings(listen="127.0.0.1:0", database=url))
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = CreditServiceStub(channel)
+        await stub.OpenAccount(request("OpenAccount"))
+        calls = [stub.Grant(request("Grant")) for _ in range(500)]
+        await calls[0]
+        await server.stop()
+        return [(await call.code()).name for call in calls]
+
+
 def test_a_server_ends_though_somebody_watches_it(sqlite_url, clock):
     with asking(sqlite_url, clock, drain_s=0.1) as ask:
         watched = health_pb2_grpc.HealthStub(ask.channel).Watch(health_pb2.HealthCheckRequest())

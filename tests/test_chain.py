@@ -1,0 +1,157 @@
+"""The hash chain: what a hash covers, byte by byte, because customers may recompute it."""
+
+import hashlib
+from dataclasses import fields, replace
+from datetime import timedelta
+
+import pytest
+
+from ledger import Code, EntryKind, Line, LotTerms, Memo, Money, Source
+from ledger.chain import canonical_bytes, chained_hash, genesis
+from ledger.model import Entry
+from tests.books import ACME, DAY, MICROSECOND, START
+
+TERMS = LotTerms(
+    source=Source.PURCHASE,
+    priority=60,
+    effective_at=START,
+    expires_at=START + DAY,
+    cost=Money(minor_units=990, currency="EUR"),
+)
+ENTRY = Entry(
+    key=ACME.key,
+    seq=2,
+    kind=EntryKind.GRANT,
+    request_id="r-1",
+    fingerprint="amount=100\nsource=purchase",
+    effective_at=START,
+    recorded_at=START + MICROSECOND,
+    available=100,
+    held=0,
+    owed=0,
+    pending=0,
+    lines=(Line(debit=Code.PAYMENTS, credit=Code.AVAILABLE, amount=100, lot=2),),
+    lot_terms=TERMS,
+    hold=None,
+    hold_expires_at=None,
+    memo=Memo(description="zehn für dich", reference="o-7", actor="ann", metadata={"b": "2", "a": "1"}),
+    hash=b"",
+)
+OTHER = {
+    "seq": 3,
+    "kind": EntryKind.DEDUCT,
+    "request_id": "r-2",
+    "fingerprint": "amount=101\nsource=purchase",
+    "effective_at": START + MICROSECOND,
+    "recorded_at": START,
+    "available": 101,
+    "held": 1,
+    "owed": 1,
+    "pending": 1,
+    "lines": (Line(debit=Code.PAYMENTS, credit=Code.AVAILABLE, amount=100, lot=3),),
+    "lot_terms": replace(TERMS, priority=61),
+    "hold": 1,
+    "hold_expires_at": START,
+    "memo": replace(ENTRY.memo, metadata={"b": "2", "a": "2"}),
+}
+
+
+def test_the_canonical_bytes_are_those_of_the_documentation():
+    assert (
+        canonical_bytes(ENTRY)
+        == (
+            '[2,"grant","r-1","amount=100\\nsource=purchase",'
+            '"2026-01-01T00:00:00.000000+00:00","2026-01-01T00:00:00.000001+00:00",'
+            '100,0,0,0,[["payments","available",100,2]],'
+            '["purchase",60,"2026-01-01T00:00:00.000000+00:00","2026-01-02T00:00:00.000000+00:00",[990,"EUR"]],'
+            'null,null,"zehn für dich","o-7","ann",[["a","1"],["b","2"]]]'
+        ).encode()
+    )
+
+
+def test_a_hash_is_over_the_one_before_and_the_canonical_bytes():
+    before = genesis(ACME)
+
+    assert before == hashlib.sha256(b"default/credits/acme").digest()
+    assert chained_hash(before, ENTRY) == hashlib.sha256(before + canonical_bytes(ENTRY)).digest()
+
+
+def test_every_field_has_another_value_here_but_those_that_a_hash_does_not_cover():
+    assert OTHER.keys() == {field.name for field in fields(Entry)} - {"key", "hash"}
+
+
+@pytest.mark.parametrize("field", OTHER)
+def test_another_value_of_any_field_makes_another_hash(field):
+    changed = replace(ENTRY, **{field: OTHER[field]})
+
+    assert chained_hash(genesis(ACME), changed) != chained_hash(genesis(ACME), ENTRY)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"source": Source.SUBSCRIPTION},
+        {"effective_at": START + MICROSECOND},
+        {"expires_at": None},
+        {"expires_at": START + DAY + MICROSECOND},
+        {"cost": None},
+        {"cost": Money(minor_units=991, currency="EUR")},
+        {"cost": Money(minor_units=990, currency="USD")},
+    ],
+    ids=str,
+)
+def test_another_term_of_a_lot_makes_another_hash(changed):
+    other = replace(ENTRY, lot_terms=replace(TERMS, **changed))
+
+    assert chained_hash(genesis(ACME), other) != chained_hash(genesis(ACME), ENTRY)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"debit": Code.PROMOTIONS}, {"credit": Code.HELD}, {"amount": 101}, {"lot": None}],
+    ids=str,
+)
+def test_another_word_of_a_line_makes_another_hash(changed):
+    other = replace(ENTRY, lines=(replace(ENTRY.lines[0], **changed),))
+
+    assert chained_hash(genesis(ACME), other) != chained_hash(genesis(ACME), ENTRY)
+
+
+@pytest.mark.parametrize("field", ["description", "reference", "actor"])
+def test_words_that_move_from_one_field_of_the_memo_to_another_make_another_hash(field):
+    empty = Memo()
+    one = replace(ENTRY, memo=replace(empty, **{field: "x"}))
+    others = [
+        replace(ENTRY, memo=replace(empty, **{other: "x"}))
+        for other in ("description", "reference", "actor")
+        if other != field
+    ]
+
+    assert canonical_bytes(one) not in {canonical_bytes(other) for other in others}
+
+
+def test_the_order_in_which_metadata_was_told_does_not_matter():
+    other = replace(ENTRY, memo=replace(ENTRY.memo, metadata={"a": "1", "b": "2"}))
+
+    assert canonical_bytes(other) == canonical_bytes(ENTRY)
+
+
+def test_a_history_cannot_lose_its_beginning():
+    assert chained_hash(genesis(ACME), ENTRY) != chained_hash(b"", ENTRY)
+
+
+def test_no_two_accounts_begin_alike():
+    names = [
+        ACME,
+        replace(ACME, tenant="other"),
+        replace(ACME, asset="tokens"),
+        replace(ACME, account_id="bolt"),
+    ]
+
+    assert len({genesis(name) for name in names}) == len(names)
+
+
+def test_an_instant_is_written_with_six_decimals_even_if_they_are_zero():
+    on_the_second = replace(ENTRY, effective_at=START + timedelta(seconds=1))
+
+    assert b'"2026-01-01T00:00:01.000000+00:00"' in canonical_bytes(on_the_second)
