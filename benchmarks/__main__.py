@@ -1,11 +1,14 @@
 """`make bench`: CheckAndDeduct over gRPC on both engines, beside a handler that does nothing."""
 
 import argparse
+import logging
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+
+import structlog
 
 from benchmarks import report
 from benchmarks.targets import Sample, Target, open_targets
@@ -54,14 +57,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less of everything, under two minutes; or set QUICK=1")
     parser.add_argument("--rounds", type=int, help="how often everything is measured")
+    parser.add_argument("--in-flight", type=int, nargs="+", help="how many calls are under way at the same time")
     parser.add_argument("--accounts", type=int, help="how many accounts the calls are spread over")
     parser.add_argument("--seconds", type=float, help="how long each load is measured")
     options = parser.parse_args()
 
     plan = QUICK if options.quick or os.environ.get("QUICK", "0") not in {"", "0"} else FULL
-    given = {"rounds": options.rounds, "accounts": options.accounts, "measured_s": options.seconds}
+    given = {
+        "rounds": options.rounds,
+        "in_flight": options.in_flight and tuple(options.in_flight),
+        "accounts": options.accounts,
+        "measured_s": options.seconds,
+    }
     plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
 
+    # Standard output is for what was measured.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     began = time.monotonic()
     print(f"Filling {plan.accounts:,} accounts on each engine.", file=sys.stderr)
     with open_targets(plan.accounts) as targets:

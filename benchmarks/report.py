@@ -34,9 +34,11 @@ class Middle:
 
     @classmethod
     def of(cls, values: Iterable[float | None]) -> "Middle | None":
-        """None if there is nothing to tell in any of the runs."""
-        known = [value for value in values if value is not None]
-        return cls(median=statistics.median(known), least=min(known), most=max(known)) if known else None
+        """None if any of the runs has nothing to tell."""
+        known = list(values)
+        if None in known:
+            return None
+        return cls(median=statistics.median(known), least=min(known), most=max(known))
 
     def rounded(self) -> dict[str, float]:
         return {"median": _rounded(self.median), "least": _rounded(self.least), "most": _rounded(self.most)}

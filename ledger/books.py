@@ -96,9 +96,13 @@ class Ledger:
         self._writer.start()
         self._is_open = True
 
+    def drain(self) -> None:
+        """Takes no more operations and finishes those that wait; reads go on."""
+        self._writer.stop()
+
     def close(self) -> None:
         """Takes nothing more, finishes what waits, and lets go of the database."""
-        self._writer.stop()
+        self.drain()
         try:
             self._store.let_go(self._clock())
         except DatabaseUnavailableError as error:

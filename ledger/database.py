@@ -170,11 +170,13 @@ def parse_url(url: str) -> URL:
     try:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
-        if backend == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
+        if backend == "postgres":
+            # The name that libpq also takes.
+            parsed, backend = parsed.set(drivername="postgresql"), "postgresql"
         parsed.get_dialect()
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise DatabaseMisusedError(f"{url!r} is not a database URL. {_URL_FORMS}") from error
+        # Without the URL, which may have a password.
+        raise DatabaseMisusedError(f"That is not a database URL. {_URL_FORMS}") from error
     if backend not in {"sqlite", "postgresql"}:
         raise DatabaseMisusedError(f"{backend} is not an engine Scrip runs on. {_URL_FORMS}")
     if backend == "sqlite" and parsed.database in {None, "", ":memory:"}:

@@ -51,7 +51,7 @@ def decide(state: State, operation: Operation, now: datetime) -> Accepted | Refu
 
     state     what is known of the account; only read
     now       the caller's clock; if the account's last entry is later, that instant counts instead
-    refuses   REQUEST_ID_REUSED before anything else, then what the operation's own function refuses
+    refuses   HOLD_NOT_FOUND, REQUEST_ID_REUSED, then what the operation's own function refuses
     """
     if isinstance(operation, Settle):
         return settle(state, now)
@@ -248,6 +248,7 @@ def _standing(state: State, draft: Draft) -> dict[str, Figure]:
         "asset": name.asset,
         "scale": state.scale,
         "available": draft.account.available - draft.pending,
+        "pending": draft.pending,
         "held": draft.account.held,
     }
 

@@ -36,6 +36,7 @@ _FINGERPRINT_VALUE_LENGTH_MAX: Final = 64
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +100,11 @@ def _text(field: str, text: str, length_max: int) -> Violation | None:
     if len(text) > length_max:
         return Violation(field=field, must=f"must have at most {length_max} characters; it has {len(text)}.")
     # PostgreSQL cannot store NUL in a text, so no engine does.
-    return Violation(field=field, must="must not contain NUL characters.") if "\0" in text else None
+    if "\0" in text:
+        return Violation(field=field, must="must not contain NUL characters.")
+    if _LONE_SURROGATE.search(text):
+        return Violation(field=field, must="must be text that UTF-8 can write.")
+    return None
 
 
 def _duration(field: str, duration: timedelta | None, longest: timedelta) -> Violation | None:

@@ -98,7 +98,7 @@ def _welcome(address: str) -> str:
     return (
         "Try it, in another terminal:\n\n"
         f"  {shown} curl --protocol grpc --http2-prior-knowledge \\\n"
-        """    -d '{"requestId": "hello-1", "accountId": "acme"}' \\\n"""
+        """    -d '{"requestId": "r-1", "accountId": "acme"}' \\\n"""
         f"    http://{address}/scrip.v1.CreditService/OpenAccount\n"
     )
 
@@ -139,7 +139,10 @@ def _log_as(settings: Settings) -> None:
     renderer: Any = structlog.processors.JSONRenderer()
     before: list[Any] = [structlog.processors.format_exc_info]
     if settings.log_format == "text":
-        renderer, before = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()), []
+        # Plain, because a traceback with local variables would show what callers keep to themselves.
+        plain = structlog.dev.plain_traceback
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+        before = []
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         processors=[

@@ -31,6 +31,8 @@ MESSAGE_BYTES_MAX: Final = 1024 * 1024
 # Calls that gRPC itself lets wait to be picked up, unless our own queue is longer than half of them.
 WAITING_MAX: Final = 20_000
 REOPEN_PAUSE_S: Final = 1.0
+# How long a server that is told to stop goes on answering that it stops.
+FAREWELL_S: Final = 0.25
 SERVICE_NAMES: Final = (
     credit_service_pb2.DESCRIPTOR.services_by_name["CreditService"].full_name,
     ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name,
@@ -96,6 +98,9 @@ class Server:
     async def stop(self) -> None:
         """Takes no more calls, answers those under way, and closes the books."""
         await self._health.enter_graceful_shutdown()
+        # From here on changes are told SHUTTING_DOWN, which gRPC could not tell them once it stops.
+        await asyncio.to_thread(self._ledger.drain)
+        await asyncio.sleep(min(FAREWELL_S, self._settings.drain_s))
         await self._stop_parts(grace_s=self._settings.drain_s)
 
     async def _stop_parts(self, *, grace_s: float) -> None:

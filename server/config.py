@@ -118,7 +118,7 @@ def read_file(path: str | None, environment: Mapping[str, str] = os.environ) -> 
     raises   click.UsageError for a file that cannot be read or has unknown settings, and for unknown variables
     """
     _refuse_unknown_variables(environment)
-    wanted = path or environment.get(CONFIG_VARIABLE)
+    wanted = path or environment.get(CONFIG_VARIABLE) or None
     file = Path(wanted or CONFIG_DEFAULT)
     if wanted is None and not file.exists():
         return {}, ""

@@ -194,6 +194,7 @@ def entry_message(entry: Entry, name: AccountName, scale: int) -> types_pb.Entry
         hold_expires_at=timestamp(entry.hold_expires_at),
         memo=None if entry.memo is NO_MEMO else _memo_message(entry.memo),
         hash=entry.hash,
+        fingerprint=entry.fingerprint,
     )
 
 

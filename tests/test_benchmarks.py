@@ -25,13 +25,13 @@ def quick(monkeypatch, capsys):
 
 
 def test_the_bench_ends_with_one_line_of_json_that_has_the_ratios(quick):
-    printed = quick("--rounds=1", "--accounts=50", "--seconds=0.2").splitlines()
+    printed = quick("--rounds=1", "--in-flight", "1", "16", "--accounts=50", "--seconds=0.5").splitlines()
     found = json.loads(printed[-1])
 
-    assert 0 < found["unary_sqlite_over_echo"] < 1
-    assert 0 < found["unary_postgres_over_echo"] < 1
+    assert found["unary_sqlite_over_echo"] > 0
+    assert found["unary_postgres_over_echo"] > 0
     assert [(row["in_flight"], row["target"]) for row in found["rows"]] == [
-        (in_flight, target) for in_flight in (1, 64, 1024) for target in ("echo", "sqlite", "postgres")
+        (in_flight, target) for in_flight in (1, 16) for target in ("echo", "sqlite", "postgres")
     ]
     assert all(row["calls_per_s"]["median"] > 0 for row in found["rows"])
 

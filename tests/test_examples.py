@@ -14,29 +14,25 @@ EXAMPLES = ROOT / "examples"
 TRACE = ROOT.parent / "shared" / "data" / "AzureLLMInferenceTrace_code.csv"
 
 
-@pytest.fixture
-def llm_gateway(database_url):
-    """Runs the example against a server; returns what it printed."""
-    with serving(database_url) as (port, _):
-
-        def run(trace, *flags):
-            command = [sys.executable, EXAMPLES / "llm_gateway.py", trace, f"--server=127.0.0.1:{port}", *flags]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stdout + done.stderr
-            return done.stdout
-
-        yield run
+def llm_gateway(port, trace, *flags):
+    """Runs the example; returns what it printed."""
+    command = [sys.executable, EXAMPLES / "llm_gateway.py", trace, f"--server=127.0.0.1:{port}", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
-def test_the_llm_gateway_prints_what_is_recorded(llm_gateway):
+def test_the_llm_gateway_prints_what_is_recorded(database_url):
     recorded = (EXAMPLES / "llm_gateway.out").read_text(encoding="utf-8")
 
-    assert llm_gateway(EXAMPLES / "llm_trace_sample.csv", "--passes=2") == recorded
+    with serving(database_url) as (port, _):
+        assert llm_gateway(port, EXAMPLES / "llm_trace_sample.csv", "--passes=2") == recorded
 
 
-def test_a_gateway_that_starts_over_changes_nothing(llm_gateway):
-    llm_gateway(EXAMPLES / "llm_trace_sample.csv")
-    again = llm_gateway(EXAMPLES / "llm_trace_sample.csv")
+def test_a_gateway_that_starts_over_changes_nothing(sqlite_url):
+    with serving(sqlite_url) as (port, _):
+        llm_gateway(port, EXAMPLES / "llm_trace_sample.csv")
+        again = llm_gateway(port, EXAMPLES / "llm_trace_sample.csv")
 
     served, replays = re.search(r"(\d+) served \((\d+) of them replays\)", again).groups()
     assert served == replays
@@ -51,11 +47,12 @@ def test_the_sample_follows_its_rule():
 
 
 @pytest.mark.skipif(not TRACE.exists(), reason="the trace is not part of the project")
-def test_a_thousand_rows_of_a_real_trace_go_through_twice(llm_gateway, tmp_path):
+def test_a_thousand_rows_of_a_real_trace_go_through_twice(database_url, tmp_path):
     with TRACE.open(encoding="utf-8") as rows:
         (tmp_path / "trace.csv").write_text("".join(next(rows) for _ in range(1001)), encoding="utf-8")
 
-    printed = llm_gateway(tmp_path / "trace.csv", "--passes=2", "--customers=30")
+    with serving(database_url) as (port, _):
+        printed = llm_gateway(port, tmp_path / "trace.csv", "--passes=2")
 
     assert printed.startswith("pass 1: 1,000 requests")
     assert "pass 2 changed nothing" in printed

@@ -102,6 +102,7 @@ def test_a_capture_takes_nothing_zero_or_more(amount):
     [
         (Memo(description="x" * 501), "memo.description"),
         (Memo(description="nul\0"), "memo.description"),
+        (Memo(description="half a \ud83d"), "memo.description"),
         (Memo(reference="x" * 201), "memo.reference"),
         (Memo(reference="\0"), "memo.reference"),
         (Memo(actor="x" * 201), "memo.actor"),

@@ -24,7 +24,10 @@ def empty_directory(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run() -> Run:
-    """The command with these arguments; variables by their names."""
+    """The command with these arguments; variables by their names.
+
+    Not `serve` and `migrate`: they set up the log, for as long as their process lives.
+    """
 
     def run(*arguments: str, **variables: Any) -> Result:
         return CliRunner().invoke(main, arguments, env=variables, catch_exceptions=False)

@@ -59,11 +59,11 @@ def test_a_mistyped_file_is_an_error_and_not_an_empty_database(run, empty_direct
 def test_a_file_that_a_server_holds_is_an_error(run, sqlite_url, ask):
     ask("OpenAccount")
 
-    for command in (("balance", "acme"), ("migrate",)):
-        result = run(*command, "--database", sqlite_url)
+    asked, migrated = run("balance", "acme", "--database", sqlite_url), ran("migrate", "--database", sqlite_url)
 
-        assert result.exit_code == 1
-        assert f"Error: Another Scrip server holds {file_of(sqlite_url)}. Stop it" in result.stderr
+    assert (asked.exit_code, migrated.returncode) == (1, 1)
+    for said in (asked.stderr, migrated.stderr):
+        assert f"Error: Another Scrip server holds {file_of(sqlite_url)}. Stop it" in said
 
 
 def test_two_commands_may_open_a_postgres_that_a_server_works_on(run, postgres_url):
@@ -80,36 +80,41 @@ def test_two_commands_may_open_a_postgres_that_a_server_works_on(run, postgres_u
 def test_a_file_that_is_no_database_is_an_error(run, tmp_path, make):
     make(tmp_path / "no.db")
 
-    for command in (("balance", "acme"), ("migrate",)):
-        result = run(*command, "--database", "sqlite:///no.db")
+    asked, migrated = (
+        run("balance", "acme", "--database", "sqlite:///no.db"),
+        ran("migrate", "--database", "sqlite:///no.db"),
+    )
 
-        assert result.exit_code == 1
-        assert "database" in result.stderr
-        assert "Traceback" not in result.output
+    assert (asked.exit_code, migrated.returncode) == (1, 1)
+    for said in (asked.stderr, migrated.stderr):
+        assert "database" in said
+        assert "Traceback" not in said
 
 
-def test_a_directory_that_cannot_be_made_is_an_error(run):
-    result = run("migrate", "--database", "sqlite:////proc/nowhere/scrip.db")
+def test_a_directory_that_cannot_be_made_is_an_error():
+    result = ran("migrate", "--database", "sqlite:////proc/nowhere/scrip.db")
 
-    assert result.exit_code == 1
+    assert result.returncode == 1
     assert "/proc/nowhere/scrip.db cannot be opened: No such file or directory. Choose another file." in result.stderr
 
 
 def test_a_postgres_that_does_not_answer_is_told_in_its_own_words_without_the_password(run):
-    for command in (("balance", "acme"), ("migrate",)):
-        result = run(*command, "--database", "postgresql://scrip:swordfish@127.0.0.1:1/scrip")
+    url = "postgresql://scrip:swordfish@127.0.0.1:1/scrip"
 
-        assert result.exit_code == 1
-        assert "Connection refused" in result.stderr
-        assert "swordfish" not in result.output
+    asked, migrated = run("balance", "acme", "--database", url), ran("migrate", "--database", url)
+
+    assert (asked.exit_code, migrated.returncode) == (1, 1)
+    for said in (asked.stderr, migrated.stderr):
+        assert "Connection refused" in said
+        assert "swordfish" not in said
 
 
 def test_a_database_of_a_newer_schema_is_an_error_for_every_command(run, newer):
-    served = ran("serve", "--listen", "127.0.0.1:0", "--database", newer)
-    migrated, asked = run("migrate", "--database", newer), run("balance", "acme", "--database", newer)
+    served, migrated = ran("serve", "--listen", "127.0.0.1:0", "--database", newer), ran("migrate", "--database", newer)
+    asked = run("balance", "acme", "--database", newer)
 
     told = f"The database has schema 9999; this Scrip knows schemas up to {newest_version()}. Use a newer Scrip."
-    assert (served.returncode, migrated.exit_code, asked.exit_code) == (1, 1, 1)
+    assert (served.returncode, migrated.returncode, asked.exit_code) == (1, 1, 1)
     assert all(f"Error: {told}\n" in said for said in (served.stderr, migrated.stderr, asked.stderr))
 
 

@@ -24,7 +24,6 @@ def test_an_asset_must_be_defined(books, rpc):
     assert told.metadata == {"asset": "points"}
 
 
-@pytest.mark.xfail(reason="the ledger audits no account and finds the books clean")
 def test_an_asset_must_be_defined_to_be_audited(books):
     told = books.refusal("Audit", account_id=None, asset="points")
 

@@ -221,6 +221,7 @@ class InsufficientCredits(FailedPrecondition):
     account_id, asset     whose, and of what
     scale                 decimal places of the asset; 150 with scale 2 is 1.50
     available             smallest units that are spendable now
+    pending               granted, but effective only later
     required, shortfall   what was asked for, and how much of it is missing
     held                  set aside by open holds, so it may come back
     held_until            when the first of them runs out; None if nothing is held
@@ -230,6 +231,7 @@ class InsufficientCredits(FailedPrecondition):
     asset = _Said(str)
     scale = _Said(int)
     available = _Said(int)
+    pending = _Said(int)
     required = _Said(int)
     shortfall = _Said(int)
     held = _Said(int)
@@ -261,12 +263,13 @@ class AmountAboveHold(FailedPrecondition):
 
 
 class BalanceOverflow(FailedPrecondition):
-    """The balance would be above `limit`. All figures are smallest units of the asset."""
+    """Available, pending and held together would be above `limit`. All figures are smallest units of the asset."""
 
     account_id = _Said(str)
     asset = _Said(str)
     scale = _Said(int)
     available = _Said(int)
+    pending = _Said(int)
     held = _Said(int)
     amount = _Said(int)
     limit = _Said(int)
@@ -319,6 +322,8 @@ CODES: Mapping[grpc.StatusCode, type[ScripError]] = {
     grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
     grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhausted,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
+    # The caller did not cancel it, so a stopping server did.
+    grpc.StatusCode.CANCELLED: Unavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.INTERNAL: Internal,
     grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,

@@ -124,11 +124,13 @@ class GrantRequest(_message.Message):
 
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
-        """The first instant at which it is no longer there, to the microsecond."""
+        """The first instant at which it is no longer there, to the microsecond; after `effective_at`."""
 
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """Counted from the instant the grant is decided, or from `effective_at` if that is later; more than 0."""
+        """Counted from the instant the grant is decided, or from `effective_at` if that is later; more than 0, at most
+        36,500 days.
+        """
 
     @_builtins.property
     def cost(self) -> _types_pb2.Money:

@@ -30,11 +30,13 @@ class CreditServiceStub(object):
 
     Every change takes a `request_id`: 1 to 128 printable ASCII characters, unique per account. A repeat with the same
     content writes nothing and is answered from the entry that the first one wrote, with `replayed` true; a repeat with
-    other content is refused with REQUEST_ID_REUSED. The request_id is looked up before anything else. A refusal leaves no
-    trace: the same request may succeed later. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, a broken
-    connection), the change may or may not have been done: repeat it with the same request_id.
+    other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for Capture and
+    Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the same request may
+    succeed later. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or
+    may not have been done: repeat it with the same request_id.
 
     An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists.
+    Instants lie in the years 1970 to 8999 and count to the microsecond; what is finer is cut off.
     """
 
     def __init__(self, channel):
@@ -90,11 +92,13 @@ class CreditServiceServicer(object):
 
     Every change takes a `request_id`: 1 to 128 printable ASCII characters, unique per account. A repeat with the same
     content writes nothing and is answered from the entry that the first one wrote, with `replayed` true; a repeat with
-    other content is refused with REQUEST_ID_REUSED. The request_id is looked up before anything else. A refusal leaves no
-    trace: the same request may succeed later. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, a broken
-    connection), the change may or may not have been done: repeat it with the same request_id.
+    other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for Capture and
+    Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the same request may
+    succeed later. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or
+    may not have been done: repeat it with the same request_id.
 
     An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists.
+    Instants lie in the years 1970 to 8999 and count to the microsecond; what is finer is cut off.
     """
 
     def OpenAccount(self, request, context):
@@ -123,7 +127,7 @@ class CreditServiceServicer(object):
     def CheckAndDeduct(self, request, context):
         """Asks whether the customer may spend the amount and, if so, spends it.
         Writes: Dr available — Cr revenue, one line per lot burnt. Lots burn by priority (lower first), then the one that
-        expires sooner, free before paid, lower cost, granted earlier.
+        expires sooner, without a cost before with one, lower cost per unit, granted earlier.
         Repeat: answered with the first entry, replayed.
         Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND,
         INSUFFICIENT_CREDITS.
@@ -245,11 +249,13 @@ class CreditService(object):
 
     Every change takes a `request_id`: 1 to 128 printable ASCII characters, unique per account. A repeat with the same
     content writes nothing and is answered from the entry that the first one wrote, with `replayed` true; a repeat with
-    other content is refused with REQUEST_ID_REUSED. The request_id is looked up before anything else. A refusal leaves no
-    trace: the same request may succeed later. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, a broken
-    connection), the change may or may not have been done: repeat it with the same request_id.
+    other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for Capture and
+    Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the same request may
+    succeed later. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or
+    may not have been done: repeat it with the same request_id.
 
     An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists.
+    Instants lie in the years 1970 to 8999 and count to the microsecond; what is finer is cut off.
     """
 
     @staticmethod

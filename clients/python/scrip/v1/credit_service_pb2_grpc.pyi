@@ -31,11 +31,13 @@ class CreditServiceStub:
 
     Every change takes a `request_id`: 1 to 128 printable ASCII characters, unique per account. A repeat with the same
     content writes nothing and is answered from the entry that the first one wrote, with `replayed` true; a repeat with
-    other content is refused with REQUEST_ID_REUSED. The request_id is looked up before anything else. A refusal leaves no
-    trace: the same request may succeed later. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, a broken
-    connection), the change may or may not have been done: repeat it with the same request_id.
+    other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for Capture and
+    Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the same request may
+    succeed later. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or
+    may not have been done: repeat it with the same request_id.
 
     An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists.
+    Instants lie in the years 1970 to 8999 and count to the microsecond; what is finer is cut off.
     """
 
     @_typing.overload
@@ -60,7 +62,7 @@ class CreditServiceStub:
     CheckAndDeduct: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.CheckAndDeductRequest, _credit_service_pb2.CheckAndDeductResponse]
     """Asks whether the customer may spend the amount and, if so, spends it.
     Writes: Dr available — Cr revenue, one line per lot burnt. Lots burn by priority (lower first), then the one that
-    expires sooner, free before paid, lower cost, granted earlier.
+    expires sooner, without a cost before with one, lower cost per unit, granted earlier.
     Repeat: answered with the first entry, replayed.
     Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND,
     INSUFFICIENT_CREDITS.
@@ -109,11 +111,13 @@ class CreditServiceAsyncStub(CreditServiceStub):
 
     Every change takes a `request_id`: 1 to 128 printable ASCII characters, unique per account. A repeat with the same
     content writes nothing and is answered from the entry that the first one wrote, with `replayed` true; a repeat with
-    other content is refused with REQUEST_ID_REUSED. The request_id is looked up before anything else. A refusal leaves no
-    trace: the same request may succeed later. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, a broken
-    connection), the change may or may not have been done: repeat it with the same request_id.
+    other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for Capture and
+    Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the same request may
+    succeed later. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or
+    may not have been done: repeat it with the same request_id.
 
     An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists.
+    Instants lie in the years 1970 to 8999 and count to the microsecond; what is finer is cut off.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -135,7 +139,7 @@ class CreditServiceAsyncStub(CreditServiceStub):
     CheckAndDeduct: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.CheckAndDeductRequest, _credit_service_pb2.CheckAndDeductResponse]  # type: ignore[assignment]
     """Asks whether the customer may spend the amount and, if so, spends it.
     Writes: Dr available — Cr revenue, one line per lot burnt. Lots burn by priority (lower first), then the one that
-    expires sooner, free before paid, lower cost, granted earlier.
+    expires sooner, without a cost before with one, lower cost per unit, granted earlier.
     Repeat: answered with the first entry, replayed.
     Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND,
     INSUFFICIENT_CREDITS.
@@ -183,11 +187,13 @@ class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every change takes a `request_id`: 1 to 128 printable ASCII characters, unique per account. A repeat with the same
     content writes nothing and is answered from the entry that the first one wrote, with `replayed` true; a repeat with
-    other content is refused with REQUEST_ID_REUSED. The request_id is looked up before anything else. A refusal leaves no
-    trace: the same request may succeed later. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, a broken
-    connection), the change may or may not have been done: repeat it with the same request_id.
+    other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for Capture and
+    Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the same request may
+    succeed later. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or
+    may not have been done: repeat it with the same request_id.
 
     An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists.
+    Instants lie in the years 1970 to 8999 and count to the microsecond; what is finer is cut off.
     """
 
     @_abc_1.abstractmethod
@@ -225,7 +231,7 @@ class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_credit_service_pb2.CheckAndDeductResponse, _abc.Awaitable[_credit_service_pb2.CheckAndDeductResponse]]:
         """Asks whether the customer may spend the amount and, if so, spends it.
         Writes: Dr available — Cr revenue, one line per lot burnt. Lots burn by priority (lower first), then the one that
-        expires sooner, free before paid, lower cost, granted earlier.
+        expires sooner, without a cost before with one, lower cost per unit, granted earlier.
         Repeat: answered with the first entry, replayed.
         Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND,
         INSUFFICIENT_CREDITS.

@@ -42,7 +42,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: "expires_at 2026-01-01T00:00:00Z is not after now, 2026-02-01T00:00:00Z. Name a later instant."
     """
     ERROR_REASON_ACCOUNT_NOT_FOUND: _ErrorReason.ValueType  # 10
-    """NOT_FOUND. No account of this customer in this asset. Metadata: account_id, asset.
+    """NOT_FOUND. No account of this customer in this asset. Metadata: account_id, asset (empty if all were asked for).
     Example: "Account acme has no credits account. Open it with OpenAccount first."
     """
     ERROR_REASON_ASSET_NOT_FOUND: _ErrorReason.ValueType  # 11
@@ -71,8 +71,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: "Asset credits has scale 0 for ever; it cannot become 2. Define another asset."
     """
     ERROR_REASON_INSUFFICIENT_CREDITS: _ErrorReason.ValueType  # 30
-    """FAILED_PRECONDITION. Not enough is available. Metadata: account_id, asset, scale, available, required, shortfall,
-    held, and held_until (when the first open hold runs out) if something is held.
+    """FAILED_PRECONDITION. Not enough is available. Metadata: account_id, asset, scale, available, pending, held, required,
+    shortfall, and held_until (when the first open hold runs out) if something is held.
     Example: "Account acme has 40 credits available; this needs 60. Grant credits or ask for less."
     """
     ERROR_REASON_HOLD_NOT_ACTIVE: _ErrorReason.ValueType  # 31
@@ -85,8 +85,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: "Hold hd_… holds 60; 61 cannot be captured. Capture at most 60."
     """
     ERROR_REASON_BALANCE_OVERFLOW: _ErrorReason.ValueType  # 33
-    """FAILED_PRECONDITION. The balance would be above 9223372036854775807. Metadata: account_id, asset, scale,
-    available, held, amount, limit.
+    """FAILED_PRECONDITION. Available, pending and held together would be above 9223372036854775807. Metadata: account_id,
+    asset, scale, available, pending, held, amount, limit.
     Example: "Account acme cannot take 2 more credits: a balance ends at 9223372036854775807."
     """
     ERROR_REASON_QUEUE_FULL: _ErrorReason.ValueType  # 40
@@ -129,7 +129,7 @@ ERROR_REASON_EXPIRY_IN_PAST: ErrorReason.ValueType  # 3
 Example: "expires_at 2026-01-01T00:00:00Z is not after now, 2026-02-01T00:00:00Z. Name a later instant."
 """
 ERROR_REASON_ACCOUNT_NOT_FOUND: ErrorReason.ValueType  # 10
-"""NOT_FOUND. No account of this customer in this asset. Metadata: account_id, asset.
+"""NOT_FOUND. No account of this customer in this asset. Metadata: account_id, asset (empty if all were asked for).
 Example: "Account acme has no credits account. Open it with OpenAccount first."
 """
 ERROR_REASON_ASSET_NOT_FOUND: ErrorReason.ValueType  # 11
@@ -158,8 +158,8 @@ ERROR_REASON_ASSET_EXISTS: ErrorReason.ValueType  # 22
 Example: "Asset credits has scale 0 for ever; it cannot become 2. Define another asset."
 """
 ERROR_REASON_INSUFFICIENT_CREDITS: ErrorReason.ValueType  # 30
-"""FAILED_PRECONDITION. Not enough is available. Metadata: account_id, asset, scale, available, required, shortfall,
-held, and held_until (when the first open hold runs out) if something is held.
+"""FAILED_PRECONDITION. Not enough is available. Metadata: account_id, asset, scale, available, pending, held, required,
+shortfall, and held_until (when the first open hold runs out) if something is held.
 Example: "Account acme has 40 credits available; this needs 60. Grant credits or ask for less."
 """
 ERROR_REASON_HOLD_NOT_ACTIVE: ErrorReason.ValueType  # 31
@@ -172,8 +172,8 @@ ERROR_REASON_AMOUNT_ABOVE_HOLD: ErrorReason.ValueType  # 32
 Example: "Hold hd_… holds 60; 61 cannot be captured. Capture at most 60."
 """
 ERROR_REASON_BALANCE_OVERFLOW: ErrorReason.ValueType  # 33
-"""FAILED_PRECONDITION. The balance would be above 9223372036854775807. Metadata: account_id, asset, scale,
-available, held, amount, limit.
+"""FAILED_PRECONDITION. Available, pending and held together would be above 9223372036854775807. Metadata: account_id,
+asset, scale, available, pending, held, amount, limit.
 Example: "Account acme cannot take 2 more credits: a balance ends at 9223372036854775807."
 """
 ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 40

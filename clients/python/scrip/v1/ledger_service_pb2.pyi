@@ -79,7 +79,7 @@ class TrialBalanceResponse(_message.Message):
     AS_OF_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def assets(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssetTrialBalance]:
-        """One per asset that anything was ever written in, in order of the asset's name."""
+        """One per asset in which a line was ever written, in order of the asset's name."""
 
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
@@ -275,7 +275,7 @@ class AuditRequest(_message.Message):
     account_id: _builtins.str
     """One customer; empty means the whole books, totals included."""
     asset: _builtins.str
-    """One asset of that customer; empty means all."""
+    """One asset; empty means all."""
     def __init__(
         self,
         *,

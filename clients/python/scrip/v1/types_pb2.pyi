@@ -218,7 +218,7 @@ class Memo(_message.Message):
     """Who asked for it on the caller's side, at most 200 characters."""
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """At most 20 pairs; keys of 1 to 40 characters, values of at most 500."""
+        """At most 20 pairs; keys of 1 to 40 characters, values of at most 500. No NUL characters here and above."""
 
     def __init__(
         self,
@@ -414,6 +414,7 @@ class Entry(_message.Message):
     HOLD_EXPIRES_AT_FIELD_NUMBER: _builtins.int
     MEMO_FIELD_NUMBER: _builtins.int
     HASH_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
     """Names this entry everywhere in the API."""
     seq: _builtins.int
@@ -428,6 +429,8 @@ class Entry(_message.Message):
     """SHA-256 over the account's previous hash and this entry; empty where `recorded_at` is absent.
     docs/concepts.md tells how to compute it.
     """
+    fingerprint: _builtins.str
+    """What was asked for, as text: by it a repeat is told from a reuse of the request_id. Part of what is hashed."""
     @_builtins.property
     def effective_at(self) -> _timestamp_pb2.Timestamp:
         """When it took effect. Never goes back along an account's numbers."""
@@ -474,10 +477,11 @@ class Entry(_message.Message):
         hold_expires_at: _timestamp_pb2.Timestamp | None = ...,
         memo: Global___Memo | None = ...,
         hash: _builtins.bytes = ...,
+        fingerprint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "effective_at", b"effective_at", "hold_expires_at", b"hold_expires_at", "lot", b"lot", "memo", b"memo", "recorded_at", b"recorded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "effective_at", b"effective_at", "entry_id", b"entry_id", "hash", b"hash", "hold_expires_at", b"hold_expires_at", "hold_id", b"hold_id", "kind", b"kind", "lines", b"lines", "lot", b"lot", "memo", b"memo", "recorded_at", b"recorded_at", "request_id", b"request_id", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "effective_at", b"effective_at", "entry_id", b"entry_id", "fingerprint", b"fingerprint", "hash", b"hash", "hold_expires_at", b"hold_expires_at", "hold_id", b"hold_id", "kind", b"kind", "lines", b"lines", "lot", b"lot", "memo", b"memo", "recorded_at", b"recorded_at", "request_id", b"request_id", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
