@@ -12,7 +12,7 @@ Each change is answered with Accepted or Refused; a malformed one cannot be made
 from ledger.audit import TrialBalanceRow
 from ledger.books import Ledger, utc_now
 from ledger.chart import CHART, AccountType, Code, Source
-from ledger.database import DatabaseMisusedError, DatabaseUnavailableError, parse_url
+from ledger.database import DatabaseMisusedError, DatabaseUnavailableError, parse_url, shown_url
 from ledger.ids import AccountKey, IdPrefix, parse_id, public_id
 from ledger.migrations import migrate_database
 from ledger.model import (
@@ -119,5 +119,6 @@ __all__ = [
     "parse_id",
     "parse_url",
     "public_id",
+    "shown_url",
     "utc_now",
 ]

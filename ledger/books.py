@@ -8,26 +8,24 @@ from typing import Final, Self
 from uuid import uuid4
 
 import structlog
-from sqlalchemy import insert, select
 
 from ledger.database import READERS_DEFAULT, CollisionError, Database, DatabaseUnavailableError, fsync_is_on
-from ledger.ids import AccountKey, IdPrefix, parse_id
+from ledger.ids import IdPrefix, parse_id
 from ledger.migrations import migrate
 from ledger.model import (
-    DEFAULT_ASSET,
     Accepted,
     AccountName,
     Asset,
     Reason,
     Refused,
 )
-from ledger.operations import Operation, Settle, check_account, check_asset, check_page_size
+from ledger.operations import Operation, Settle, check_account, check_account_part, check_asset, check_page_size
 from ledger.reports import AuditReport, Balances, FoundEntry, Page, Reports, TrialBalance
 from ledger.store import Store
-from ledger.tables import assets
 from ledger.writer import Answer, Delivery, Writer, WriterOptions, deliver
 
-SWEEP_MAX: Final = 1_000
+SWEEP_SLICE: Final = 100
+SWEEP_SLICES_MAX: Final = 100
 
 log = structlog.get_logger()
 
@@ -64,7 +62,7 @@ class Ledger:
         self._is_open = False
         self._database = Database(url, readers=readers, row_locks=row_locks)
         self._store = Store(self._database, holder=uuid4())
-        self._all_reports = Reports(self._database)
+        self._all_reports = Reports(self._database, clock)
         self._writer = Writer(
             self._database, self._store, options or WriterOptions(), clock=clock, deliver_all=deliver_all
         )
@@ -73,7 +71,12 @@ class Ledger:
         return str(self._database)
 
     def __enter__(self) -> Self:
-        self.open()
+        try:
+            self.open()
+        except BaseException:
+            # A block that is never entered is never left.
+            self.close()
+            raise
         return self
 
     def __exit__(
@@ -100,14 +103,21 @@ class Ledger:
         """Takes no more operations and finishes those that wait; reads go on."""
         self._writer.stop()
 
+    def stop_reads(self) -> None:
+        """Ends reads that take long; they raise DatabaseUnavailableError."""
+        self._all_reports.stop()
+
     def close(self) -> None:
         """Takes nothing more, finishes what waits, and lets go of the database."""
         self.drain()
+        self._is_open = False
+        self.stop_reads()
         try:
             self._store.let_go(self._clock())
-        except DatabaseUnavailableError as error:
+        except (CollisionError, DatabaseUnavailableError) as error:
             log.warning("writer_id_not_given_free", error=str(error))
-        self._database.close()
+        finally:
+            self._database.close()
 
     @property
     def _reports(self) -> Reports:
@@ -143,19 +153,10 @@ class Ledger:
         check_asset(asset, scale)
         self._require_open()
         try:
-            with self._database.write() as connection:
-                wanted = select(assets.c.scale).where(assets.c.tenant == tenant, assets.c.asset == asset)
-                existing = 0 if asset == DEFAULT_ASSET else connection.execute(wanted).scalar_one_or_none()
-                if existing is None:
-                    connection.execute(insert(assets).values(tenant=tenant, asset=asset, scale=scale))
-                    connection.commit()
+            return self._store.define_asset(tenant, asset, scale)
         except CollisionError:
-            # Another server defined it at this moment; look again.
-            return self.define_asset(tenant, asset, scale)
-        if existing is not None and existing != scale:
-            figures = {"asset": asset, "scale": existing, "requested_scale": scale}
-            return Refused(reason=Reason.ASSET_EXISTS, figures=figures)
-        return Asset(tenant=tenant, asset=asset, scale=scale)
+            # Another server defined it at this moment, so now it is there.
+            return self._store.define_asset(tenant, asset, scale)
 
     def assets(self, tenant: str) -> tuple[Asset, ...]:
         """All assets of a tenant, by name."""
@@ -163,14 +164,14 @@ class Ledger:
 
     def balances(self, tenant: str, account_id: str, asset: str | None = None) -> Balances | Refused:
         """See Reports.balances; raises MalformedError."""
-        check_account(AccountName(tenant=tenant, account_id=account_id, asset=asset or DEFAULT_ASSET))
-        return self._reports.balances(tenant, account_id, asset, self._clock())
+        check_account_part(tenant, account_id, asset)
+        return self._reports.balances(tenant, account_id, asset)
 
     def history(self, name: AccountName, page_size: int = 0, page_token: str = "") -> Page | Refused:
         """See Reports.history; raises MalformedError."""
         check_account(name)
         check_page_size(page_size)
-        return self._reports.history(name, page_size, page_token, self._clock())
+        return self._reports.history(name, page_size, page_token)
 
     def entry(self, tenant: str, entry_id: str) -> FoundEntry | Refused:
         """One entry.
@@ -178,23 +179,31 @@ class Ledger:
         refuses   ENTRY_NOT_FOUND
         """
         parsed = parse_id(IdPrefix.ENTRY, entry_id)
-        found = None if parsed is None else self._reports.entry(tenant, *parsed, self._clock())
+        found = None if parsed is None else self._reports.entry(tenant, *parsed)
         return found or Refused(reason=Reason.ENTRY_NOT_FOUND, figures={"entry_id": entry_id})
 
     def trial_balance(self, tenant: str, asset: str | None = None) -> TrialBalance | Refused:
-        """See Reports.trial_balance."""
-        return self._reports.trial_balance(tenant, asset, self._clock())
+        """See Reports.trial_balance; raises MalformedError."""
+        check_account_part(tenant, None, asset)
+        return self._reports.trial_balance(tenant, asset)
 
     def audit(self, tenant: str, account_id: str | None = None, asset: str | None = None) -> AuditReport | Refused:
-        """See Reports.audit."""
-        return self._reports.audit(tenant, account_id, asset, self._clock())
+        """See Reports.audit; raises MalformedError."""
+        check_account_part(tenant, account_id, asset)
+        return self._reports.audit(tenant, account_id, asset)
 
     def sweep(self) -> int:
-        """Has the lapses of idle accounts written; returns how many accounts had any, at most SWEEP_MAX.
+        """Has the lapses of idle accounts written; returns how many accounts had any, at most 10,000.
 
         Nothing depends on it: every answer counts lapses whether they are written or not.
         """
-        keys: list[AccountKey] = self._reports.overdue(self._clock(), SWEEP_MAX)
-        for waiting in [self.queue(Settle(key=key)) for key in keys]:
-            waiting.result()
-        return len(keys)
+        swept = 0
+        # In slices, so that callers' operations find room in between.
+        for _ in range(SWEEP_SLICES_MAX):
+            keys = self._reports.overdue(SWEEP_SLICE)
+            for settled in [self.queue(Settle(key=key)) for key in keys]:
+                settled.result()
+            swept += len(keys)
+            if len(keys) < SWEEP_SLICE:
+                break
+        return swept

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import UTC, datetime
 
 from ledger.model import AccountName, Entry
 
@@ -27,8 +28,8 @@ def canonical_bytes(entry: Entry) -> bytes:
         entry.kind,
         entry.request_id,
         entry.fingerprint,
-        entry.effective_at.isoformat(timespec="microseconds"),
-        None if entry.recorded_at is None else entry.recorded_at.isoformat(timespec="microseconds"),
+        _instant(entry.effective_at),
+        _instant(entry.recorded_at),
         entry.available,
         entry.held,
         entry.owed,
@@ -39,15 +40,19 @@ def canonical_bytes(entry: Entry) -> bytes:
         else [
             terms.source,
             terms.priority,
-            terms.effective_at.isoformat(timespec="microseconds"),
-            None if terms.expires_at is None else terms.expires_at.isoformat(timespec="microseconds"),
+            _instant(terms.effective_at),
+            _instant(terms.expires_at),
             None if terms.cost is None else [terms.cost.minor_units, terms.cost.currency],
         ],
         entry.hold,
-        None if entry.hold_expires_at is None else entry.hold_expires_at.isoformat(timespec="microseconds"),
+        _instant(entry.hold_expires_at),
         memo.description,
         memo.reference,
         memo.actor,
         sorted([key, value] for key, value in memo.metadata.items()),
     ]
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _instant(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.astimezone(UTC).isoformat(timespec="microseconds")

@@ -81,7 +81,7 @@ class Database:
     """One database, SQLite or PostgreSQL.
 
     url         sqlite:///path or postgresql://user@host/name
-    readers     how many reads may run at once
+    readers     how many reads may run at once, beside one that takes long
     row_locks   lock the accounts of a batch where the engine can, so that servers queue instead of colliding;
                 correctness does not rest on it
     """
@@ -93,16 +93,16 @@ class Database:
         self._lock_file: int | None = None
         if self.is_sqlite:
             self._writer = _sqlite_engine(self.url, pool_size=1, begin="BEGIN IMMEDIATE")
-            self._reader = _sqlite_engine(self.url, pool_size=readers, begin="BEGIN", pragmas=("query_only = ON",))
+            self._reader = _sqlite_engine(self.url, pool_size=readers + 1, begin="BEGIN", pragmas=("query_only = ON",))
         else:
             # What is not locked is read as of one instant; else a decision could rest on half of another's change.
             isolation = _READ_COMMITTED if row_locks else _REPEATABLE_READ
             options = {**_WRITER_OPTIONS, "default_transaction_isolation": isolation}
             self._writer = _postgresql_engine(self.url, options, pool_size=1)
-            self._reader = _postgresql_engine(self.url, _READER_OPTIONS, pool_size=readers)
+            self._reader = _postgresql_engine(self.url, _READER_OPTIONS, pool_size=readers + 1)
 
     def __str__(self) -> str:
-        return self.url.render_as_string(hide_password=True)
+        return shown_url(self.url)
 
     def take(self) -> None:
         """Makes this process the only one that writes to a SQLite file; nothing on other engines.
@@ -128,15 +128,19 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """One transaction that may write. What the block does not commit is rolled back, which waits for no disk."""
+        """One transaction that may write. The block commits it itself, else it is rolled back."""
         with _translated(), self._writer.connect() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent snapshot that cannot write."""
-        with _translated(), self._reader.connect() as connection:
-            yield connection
+        try:
+            with _translated(), self._reader.connect() as connection:
+                yield connection
+        except CollisionError as error:
+            # Some engines end a read that meets a write; nobody has anything to decide again.
+            raise DatabaseUnavailableError(str(error)) from error
 
     def close(self) -> None:
         """Closes all connections and gives a SQLite file free."""
@@ -170,9 +174,9 @@ def parse_url(url: str) -> URL:
     try:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
-        if backend == "postgres":
-            # The name that libpq also takes.
-            parsed, backend = parsed.set(drivername="postgresql"), "postgresql"
+        # libpq takes this name too.
+        backend = "postgresql" if backend == "postgres" else backend
+        parsed = parsed.set(drivername=_DRIVERS.get(backend, backend))
         parsed.get_dialect()
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         # Without the URL, which may have a password.
@@ -184,6 +188,13 @@ def parse_url(url: str) -> URL:
     return parsed
 
 
+def shown_url(url: URL) -> str:
+    """A database URL as it may be shown: without its password, and without the driver, which is always the same."""
+    return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
+
+
+# What an error means is told from the classes of these drivers.
+_DRIVERS: Final = {"postgresql": "postgresql+psycopg", "sqlite": "sqlite+pysqlite"}
 _URL_FORMS: Final = "Use sqlite:///path/to/file.db or postgresql://user:password@host:5432/database."
 
 

@@ -28,6 +28,7 @@ from ledger.model import (
     HoldState,
     Line,
     LotTerms,
+    Posting,
     Reason,
     Refused,
     State,
@@ -37,24 +38,20 @@ from ledger.operations import (
     Deduct,
     Grant,
     OpenAccount,
-    Operation,
     PlaceHold,
     Release,
     Request,
-    Settle,
     fields_that_differ,
 )
 
 
-def decide(state: State, operation: Operation, now: datetime) -> Accepted | Refused:
+def decide(state: State, operation: Request, now: datetime) -> Accepted | Refused:
     """Decides one operation on the account it names.
 
     state     what is known of the account; only read
     now       the caller's clock; if the account's last entry is later, that instant counts instead
     refuses   HOLD_NOT_FOUND, REQUEST_ID_REUSED, then what the operation's own function refuses
     """
-    if isinstance(operation, Settle):
-        return settle(state, now)
     if isinstance(operation, Capture | Release) and not _is_known(state, operation):
         hold_id = public_id(IdPrefix.HOLD, operation.key, operation.hold)
         return _refused(Reason.HOLD_NOT_FOUND, hold_id=hold_id)
@@ -63,10 +60,9 @@ def decide(state: State, operation: Operation, now: datetime) -> Accepted | Refu
     return _DECIDERS[type(operation)](state, operation, now)
 
 
-def settle(state: State, now: datetime) -> Accepted:
-    """Write what has lapsed, and nothing else. Never refused."""
-    account = _account_of(state)
-    return Draft(state, account, now).accepted(None)
+def settle(state: State, now: datetime) -> Posting:
+    """What has lapsed and is not written yet. Any operation begins with it."""
+    return Draft(state, _account_of(state), now).posting()
 
 
 def open_account(state: State, operation: OpenAccount, now: datetime) -> Accepted | Refused:
@@ -82,7 +78,7 @@ def open_account(state: State, operation: OpenAccount, now: datetime) -> Accepte
 
     account = Account(name=name, available=0, held=0, owed=0, seq=0, head=genesis(name), as_of=now)
     draft = Draft(state, account, now)
-    return draft.accepted(draft.post(EntryKind.OPEN, (), request=operation))
+    return _accepted(state, draft, draft.post(EntryKind.OPEN, (), request=operation))
 
 
 def grant(state: State, operation: Grant, now: datetime) -> Accepted | Refused:
@@ -115,7 +111,7 @@ def grant(state: State, operation: Grant, now: datetime) -> Accepted | Refused:
         cost=operation.cost,
     )
     line = Line(debit=rule.debit, credit=Code.AVAILABLE, amount=operation.amount, lot=lot)
-    return draft.accepted(draft.post(EntryKind.GRANT, (line,), request=operation, lot_terms=terms))
+    return _accepted(state, draft, draft.post(EntryKind.GRANT, (line,), request=operation, lot_terms=terms))
 
 
 def deduct(state: State, operation: Deduct, now: datetime) -> Accepted | Refused:
@@ -123,15 +119,13 @@ def deduct(state: State, operation: Deduct, now: datetime) -> Accepted | Refused
 
     refuses   ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, INSUFFICIENT_CREDITS, in that order
     """
-    if state.account is None:
-        return _refuse_unopened(state, operation.account)
-    draft = Draft(state, state.account, now)
-    draws = burn(draft.open_lots(), operation.amount, draft.at)
-    if (short := _refuse_shortfall(state, draft, operation.amount, draws)) is not None:
-        return short
+    drawn = _draw(state, operation, now)
+    if isinstance(drawn, Refused):
+        return drawn
+    draft, draws = drawn
 
     lines = _lines(draws, Code.AVAILABLE, Code.REVENUE)
-    return draft.accepted(draft.post(EntryKind.DEDUCT, lines, request=operation))
+    return _accepted(state, draft, draft.post(EntryKind.DEDUCT, lines, request=operation))
 
 
 def place_hold(state: State, operation: PlaceHold, now: datetime) -> Accepted | Refused:
@@ -139,12 +133,10 @@ def place_hold(state: State, operation: PlaceHold, now: datetime) -> Accepted | 
 
     refuses   ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, INSUFFICIENT_CREDITS, in that order
     """
-    if state.account is None:
-        return _refuse_unopened(state, operation.account)
-    draft = Draft(state, state.account, now)
-    draws = burn(draft.open_lots(), operation.amount, draft.at)
-    if (short := _refuse_shortfall(state, draft, operation.amount, draws)) is not None:
-        return short
+    drawn = _draw(state, operation, now)
+    if isinstance(drawn, Refused):
+        return drawn
+    draft, draws = drawn
 
     hold = Hold(
         number=draft.account.seq + 1,
@@ -155,7 +147,7 @@ def place_hold(state: State, operation: PlaceHold, now: datetime) -> Accepted | 
         ended_at=None,
     )
     lines = _lines(draws, Code.AVAILABLE, Code.HELD)
-    return draft.accepted(draft.post(EntryKind.HOLD, lines, request=operation, hold=hold))
+    return _accepted(state, draft, draft.post(EntryKind.HOLD, lines, request=operation, hold=hold))
 
 
 def capture(state: State, operation: Capture, now: datetime) -> Accepted | Refused:
@@ -169,12 +161,21 @@ def capture(state: State, operation: Capture, now: datetime) -> Accepted | Refus
     amount = hold.amount if operation.amount is None else operation.amount
     if amount > hold.amount:
         hold_id = public_id(IdPrefix.HOLD, operation.key, hold.number)
-        return _refused(Reason.AMOUNT_ABOVE_HOLD, hold_id=hold_id, held=hold.amount, required=amount)
+        name = draft.account.name
+        return _refused(
+            Reason.AMOUNT_ABOVE_HOLD,
+            hold_id=hold_id,
+            account_id=name.account_id,
+            asset=name.asset,
+            scale=_scale(state),
+            held=hold.amount,
+            required=amount,
+        )
 
     captured, rest = split(hold.drawn, amount)
     lines = _lines(captured, Code.HELD, Code.REVENUE) + draft.give_back(rest, draft.at)
     ended = replace(hold, state=HoldState.CAPTURED, ended_at=draft.at)
-    return draft.accepted(draft.post(EntryKind.CAPTURE, lines, request=operation, hold=ended))
+    return _accepted(state, draft, draft.post(EntryKind.CAPTURE, lines, request=operation, hold=ended))
 
 
 def release(state: State, operation: Release, now: datetime) -> Accepted | Refused:
@@ -188,7 +189,7 @@ def release(state: State, operation: Release, now: datetime) -> Accepted | Refus
 
     lines = draft.give_back(hold.drawn, draft.at)
     ended = replace(hold, state=HoldState.RELEASED, ended_at=draft.at)
-    return draft.accepted(draft.post(EntryKind.RELEASE, lines, request=operation, hold=ended))
+    return _accepted(state, draft, draft.post(EntryKind.RELEASE, lines, request=operation, hold=ended))
 
 
 # Each takes its own kind of operation, which a mapping's type cannot say.
@@ -204,6 +205,10 @@ _DECIDERS: MappingProxyType[type[Request], Callable[[State, Any, datetime], Acce
 )
 
 
+def _accepted(state: State, draft: Draft, entry: Entry) -> Accepted:
+    return Accepted(account_name=draft.account.name, scale=_scale(state), entry=entry, posting=draft.posting())
+
+
 def _refused(reason: Reason, **figures: Figure) -> Refused:
     return Refused(reason=reason, figures=figures)
 
@@ -212,6 +217,12 @@ def _account_of(state: State) -> Account:
     if state.account is None:
         raise AssertionError("only an account that is open can be settled")
     return state.account
+
+
+def _scale(state: State) -> int:
+    if state.asset is None:
+        raise AssertionError("an account that is open counts an asset that is defined")
+    return state.asset.scale
 
 
 def _is_known(state: State, operation: Capture | Release) -> bool:
@@ -224,7 +235,7 @@ def _repeat(state: State, posted: Entry, operation: Request) -> Accepted | Refus
     """The first answer again, or REQUEST_ID_REUSED if something else was asked for then."""
     asked = operation.fingerprint()
     if posted.kind is operation.kind and posted.fingerprint == asked:
-        return Accepted(name=_account_of(state).name, scale=state.scale, entry=posted, replayed=True)
+        return Accepted(account_name=_account_of(state).name, scale=_scale(state), entry=posted, posting=None)
     fields = fields_that_differ(posted.fingerprint, asked) if posted.kind is operation.kind else ("operation",)
     return _refused(
         Reason.REQUEST_ID_REUSED,
@@ -246,19 +257,26 @@ def _standing(state: State, draft: Draft) -> dict[str, Figure]:
     return {
         "account_id": name.account_id,
         "asset": name.asset,
-        "scale": state.scale,
-        "available": draft.account.available - draft.pending,
+        "scale": _scale(state),
+        "available": draft.spendable,
         "pending": draft.pending,
         "held": draft.account.held,
     }
 
 
-def _refuse_shortfall(state: State, draft: Draft, amount: int, draws: tuple[Draw, ...]) -> Refused | None:
-    """INSUFFICIENT_CREDITS unless the draws make up the amount."""
-    shortfall = amount - sum(draw.amount for draw in draws)
+def _draw(state: State, operation: Deduct | PlaceHold, now: datetime) -> tuple[Draft, tuple[Draw, ...]] | Refused:
+    """What to take from which lot for the whole of the amount.
+
+    refuses   ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, INSUFFICIENT_CREDITS, in that order
+    """
+    if state.account is None:
+        return _refuse_unopened(state, operation.account)
+    draft = Draft(state, state.account, now)
+    draws = burn(draft.open_lots(), operation.amount, draft.at)
+    shortfall = operation.amount - sum(draw.amount for draw in draws)
     if shortfall == 0:
-        return None
-    figures = {**_standing(state, draft), "required": amount, "shortfall": shortfall}
+        return draft, draws
+    figures = {**_standing(state, draft), "required": operation.amount, "shortfall": shortfall}
     if holds := draft.open_holds():
         figures["held_until"] = min(hold.expires_at for hold in holds)
     return Refused(reason=Reason.INSUFFICIENT_CREDITS, figures=figures)

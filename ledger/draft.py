@@ -6,10 +6,9 @@ from datetime import datetime
 
 from ledger.chain import chained_hash
 from ledger.chart import Code
-from ledger.lots import after_line, has_run_out, pending
+from ledger.lots import after_line, has_run_out
 from ledger.model import (
     NO_MEMO,
-    Accepted,
     Account,
     Draw,
     Entry,
@@ -19,6 +18,7 @@ from ledger.model import (
     Line,
     Lot,
     LotTerms,
+    Posting,
     State,
 )
 from ledger.operations import Request
@@ -39,7 +39,14 @@ class Draft:
         self.entries: list[Entry] = []
         self.lots: dict[int, Lot] = {}
         self.holds: dict[int, Hold] = {}
-        self._settle()
+        # Nothing can move a lot before it is effective, so these can be added up from what they are now.
+        self._later = [
+            (lot.terms.effective_at, lot.remaining)
+            for lot in state.lots.values()
+            if lot.terms.effective_at > account.as_of
+        ]
+        if state.settled_at is None or state.settled_at < self.at:
+            self._settle()
 
     def lot(self, number: int) -> Lot:
         """The lot as it would be."""
@@ -61,7 +68,12 @@ class Draft:
     @property
     def pending(self) -> int:
         """What is granted but not effective yet, smallest units."""
-        return pending(self.open_lots(), self.at)
+        return self._pending(self.at)
+
+    @property
+    def spendable(self) -> int:
+        """What is available and effective, smallest units."""
+        return self.account.available - self.pending
 
     def post(
         self,
@@ -84,6 +96,7 @@ class Draft:
         if lot_terms is not None:
             amount = sum(line.amount for line in lines if line.credit is Code.AVAILABLE)
             self.lots[seq] = Lot(number=seq, terms=lot_terms, granted=amount, remaining=0, held=0)
+            self._later.append((lot_terms.effective_at, amount))
         if hold is not None:
             self.holds[hold.number] = hold
         available, held, owed = self._apply(lines)
@@ -98,7 +111,7 @@ class Draft:
             available=available,
             held=held,
             owed=owed,
-            pending=pending(self.open_lots(), at),
+            pending=self._pending(at),
             lines=lines,
             lot_terms=lot_terms,
             hold=None if hold is None else hold.number,
@@ -114,16 +127,14 @@ class Draft:
         )
         return entry
 
-    def accepted(self, entry: Entry | None) -> Accepted:
-        """The draft as a decision; `entry` is the operation's own."""
-        return Accepted(
-            name=self.account.name,
-            scale=self._state.scale,
-            entry=entry,
+    def posting(self) -> Posting:
+        """All of it, to be written."""
+        return Posting(
             account=self.account,
             entries=tuple(self.entries),
             lots=tuple(self.lots.values()),
             holds=tuple(self.holds.values()),
+            settled_at=self.at,
         )
 
     def give_back(self, draws: Iterable[Draw], at: datetime) -> list[Line]:
@@ -134,6 +145,9 @@ class Draft:
             if has_run_out(self.lot(draw.lot), at):
                 lines.append(Line(debit=Code.AVAILABLE, credit=Code.BREAKAGE, amount=draw.amount, lot=draw.lot))
         return lines
+
+    def _pending(self, at: datetime) -> int:
+        return sum(remaining for effective_at, remaining in self._later if effective_at > at)
 
     def _apply(self, lines: tuple[Line, ...]) -> tuple[int, int, int]:
         """Posts the lines to lots and sides; returns available, held and owed after them."""

@@ -228,7 +228,7 @@ class Entry:
     lot_terms         the terms of the lot that a grant made
     hold              the hold it made or ended
     hold_expires_at   when the hold it made runs out
-    hash              over the hash before and all of the above
+    hash              over the hash before and all of the above but the key
     """
 
     key: AccountKey
@@ -254,32 +254,58 @@ class Entry:
         return sum(line.amount for line in self.lines if line.debit == debit and line.credit == credit)
 
     @property
+    def spendable(self) -> int:
+        """What could be spent after it: what was available and effective."""
+        return self.available - self.pending
+
+    @property
     def granted(self) -> int:
         """What the lot that it made was granted, smallest units."""
         return sum(line.amount for line in self.lines if line.lot == self.seq and line.credit is Code.AVAILABLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Posting:
+    """What is to be written to one account; empty if there is nothing to write.
+
+    account      as it stands after
+    entries      in order
+    lots         new and changed ones
+    holds        new and changed ones
+    settled_at   what has lapsed up to this instant is in it, or was written before
+    """
+
+    account: Account
+    entries: tuple[Entry, ...]
+    lots: tuple[Lot, ...]
+    holds: tuple[Hold, ...]
+    settled_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """The books say yes.
 
-    name       the account it is about
-    scale      the decimal places of its asset
-    account    as it stands after; None for a replay
-    entry      the operation's own entry, new or, when replayed, the first one; None only for Settle
-    entries    all that are to be written, in order; empty for a replay
-    lots       new and changed ones
-    holds      new and changed ones
+    account_name   whose entry it is
+    scale          the decimal places of its asset
+    entry          the operation's own entry; of a repeat, the first one
+    posting        what is to be written; None for a repeat
     """
 
-    name: AccountName
+    account_name: AccountName
     scale: int
-    entry: Entry | None
-    replayed: bool = False
-    account: Account | None = None
-    entries: tuple[Entry, ...] = ()
-    lots: tuple[Lot, ...] = ()
-    holds: tuple[Hold, ...] = ()
+    entry: Entry
+    posting: Posting | None
+
+    @property
+    def replayed(self) -> bool:
+        """True if an earlier request had done it."""
+        return self.posting is None
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """What is to be written, in order: lapses first."""
+        return () if self.posting is None else self.posting.entries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,11 +323,12 @@ class Refused:
 class State:
     """What is known of one account when an operation is decided. The decision only reads it; the writer updates it.
 
-    asset      None if the account's asset is not defined
-    account    None if it is not open
-    lots       by number, at least the open ones
-    holds      by number, the open ones and those the operation names
-    posted     earlier entries by request_id, at least the operation's own
+    asset        None if the account's asset is not defined
+    account      None if it is not open
+    lots         by number, at least the open ones
+    holds        by number, the open ones and those the operation names
+    posted       earlier entries by request_id, at least the operation's own
+    settled_at   what has lapsed up to this instant has been written; None if that is not known
     """
 
     asset: Asset | None = None
@@ -309,15 +336,12 @@ class State:
     lots: dict[int, Lot] = field(default_factory=dict)
     holds: dict[int, Hold] = field(default_factory=dict)
     posted: dict[str, Entry] = field(default_factory=dict)
+    settled_at: datetime | None = None
 
-    @property
-    def scale(self) -> int:
-        """The decimal places of the account's asset."""
-        return 0 if self.asset is None else self.asset.scale
-
-    def apply(self, accepted: Accepted) -> None:
+    def apply(self, posting: Posting) -> None:
         """Takes over what was decided, so that the next operation of the batch sees it."""
-        self.account = accepted.account or self.account
-        self.lots.update((lot.number, lot) for lot in accepted.lots)
-        self.holds.update((hold.number, hold) for hold in accepted.holds)
-        self.posted.update((entry.request_id, entry) for entry in accepted.entries if entry.request_id is not None)
+        self.account = posting.account
+        self.lots.update((lot.number, lot) for lot in posting.lots)
+        self.holds.update((hold.number, hold) for hold in posting.holds)
+        self.posted.update((entry.request_id, entry) for entry in posting.entries if entry.request_id is not None)
+        self.settled_at = posting.settled_at

@@ -134,7 +134,16 @@ def check_asset(asset: str, scale: int) -> None:
 
 def check_account(name: AccountName) -> None:
     """Raises MalformedError unless the name can be that of an account."""
-    _check(_identifier("account_id", name.account_id), _name("asset", name.asset))
+    _check(*_account(name))
+
+
+def check_account_part(tenant: str, account_id: str | None, asset: str | None) -> None:
+    """Raises MalformedError unless what is given can name an account or a part of the books."""
+    _check(
+        _name("tenant", tenant),
+        None if account_id is None else _identifier("account_id", account_id),
+        None if asset is None else _name("asset", asset),
+    )
 
 
 def check_page_size(page_size: int) -> None:
@@ -142,8 +151,12 @@ def check_page_size(page_size: int) -> None:
     _check(_whole_number("page_size", page_size, 0, INT64_MAX))
 
 
-def _account(name: AccountName) -> tuple[Violation | None, Violation | None]:
-    return _identifier("account_id", name.account_id), _name("asset", name.asset)
+def _account(name: AccountName) -> tuple[Violation | None, ...]:
+    return (
+        _name("tenant", name.tenant),
+        _identifier("account_id", name.account_id),
+        _name("asset", name.asset),
+    )
 
 
 def _memo(memo: Memo) -> tuple[Violation | None, ...]:

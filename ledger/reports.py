@@ -1,7 +1,8 @@
 """Reads: each sees one consistent snapshot, counts what has lapsed, and writes nothing."""
 
+import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -10,12 +11,12 @@ from sqlalchemy import CompoundSelect, Connection, Select, select, tuple_, union
 
 from ledger.audit import AccountAudit, Sums, TrialBalanceRow, add_lines, audit_totals, trial_balance
 from ledger.chart import Code
-from ledger.database import Database
+from ledger.database import Database, DatabaseUnavailableError
 from ledger.draft import Draft
 from ledger.ids import AccountKey, page_token, parse_page_token
 from ledger.model import Account, AccountName, Asset, Entry, Hold, Lot, Reason, Refused, State
 from ledger.rows import account_of, hold_of, lot_of
-from ledger.store import read_assets, read_entries
+from ledger.store import EntryReader, read_assets
 from ledger.tables import accounts, entries, holds, lots, totals
 
 PAGE_SIZE_DEFAULT: Final = 50
@@ -103,12 +104,22 @@ class AuditReport:
 
 
 class Reports:
-    """Answers about the books of one tenant at a time."""
+    """Answers about the books of one tenant at a time.
 
-    def __init__(self, database: Database) -> None:
+    clock   tells now, in UTC; asked once the snapshot is there, so that nothing in it is later
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
+        self._clock = clock
+        self._entries = EntryReader(database)
+        self._stopped = threading.Event()
 
-    def balances(self, tenant: str, account_id: str, asset: str | None, now: datetime) -> Balances | Refused:
+    def stop(self) -> None:
+        """Ends reads that take long; they raise DatabaseUnavailableError."""
+        self._stopped.set()
+
+    def balances(self, tenant: str, account_id: str, asset: str | None) -> Balances | Refused:
         """How a customer stands in one asset, or with None in all.
 
         refuses   ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, in that order
@@ -118,12 +129,15 @@ class Reports:
             if asset is not None:
                 key = AccountName(tenant=tenant, account_id=account_id, asset=asset).key
                 wanted = select(accounts).where(accounts.c.account_key == key)
-            states = _states(connection, wanted.order_by(accounts.c.asset))
-            if not states:
+            found = _states(connection, wanted)
+            if not found:
                 return _not_found(connection, tenant, account_id, asset)
-        return Balances(balances=tuple(_balance(state, now) for state in states), as_of=now)
+        now = max(self._clock(), *(account.as_of for account, _ in found))
+        # Sorted here, because a database may have an alphabet of its own.
+        found.sort(key=lambda pair: pair[0].name.asset)
+        return Balances(balances=tuple(_balance(account, state, now) for account, state in found), as_of=now)
 
-    def history(self, name: AccountName, page_size: int, token: str, now: datetime) -> Page | Refused:
+    def history(self, name: AccountName, page_size: int, token: str) -> Page | Refused:
         """Entries of an account, newest first, lapses that are not written yet included.
 
         page_size   0 or more; 0 means 50, more than 500 means 500
@@ -139,35 +153,38 @@ class Reports:
             states = _states(connection, select(accounts).where(accounts.c.account_key == name.key))
             if not states:
                 return _not_found(connection, name.tenant, name.account_id, name.asset)
-            found = [entry for entry in _unwritten(states[0], now) if before is None or entry.seq < before]
+            account, state = states[0]
+            unwritten = _unwritten(account, state, self._clock())
+            found = [entry for entry in unwritten if before is None or entry.seq < before]
             wanted = select(entries).where(entries.c.account_key == name.key).order_by(entries.c.seq.desc())
             if before is not None:
                 wanted = wanted.where(entries.c.seq < before)
             if len(found) <= size:
                 rows = connection.execute(wanted.limit(size + 1 - len(found))).all()
-                found += read_entries(connection, self._database, rows)
+                found += self._entries.read(connection, rows)
         more = len(found) > size
         return Page(
             name=name,
-            scale=states[0].scale,
+            scale=_scale(state),
             entries=tuple(found[:size]),
             next_page_token=page_token(filters, found[size - 1].seq) if more else "",
         )
 
-    def entry(self, tenant: str, key: AccountKey, seq: int, now: datetime) -> FoundEntry | None:
+    def entry(self, tenant: str, key: AccountKey, seq: int) -> FoundEntry | None:
         """One entry, a lapse that is not written yet included; None if the tenant has no such entry."""
         with self._database.read() as connection:
             states = _states(connection, select(accounts).where(accounts.c.account_key == key))
-            if not states or states[0].account is None or states[0].account.name.tenant != tenant:
+            if not states or states[0][0].name.tenant != tenant:
                 return None
+            account, state = states[0]
             wanted = select(entries).where(entries.c.account_key == key, entries.c.seq == seq)
-            found = read_entries(connection, self._database, connection.execute(wanted).all())
-        found += [entry for entry in _unwritten(states[0], now) if entry.seq == seq]
+            found = self._entries.read(connection, connection.execute(wanted).all())
+        found += [entry for entry in _unwritten(account, state, self._clock()) if entry.seq == seq]
         if not found:
             return None
-        return FoundEntry(name=states[0].account.name, scale=states[0].scale, entry=found[0])
+        return FoundEntry(name=account.name, scale=_scale(state), entry=found[0])
 
-    def trial_balance(self, tenant: str, asset: str | None, now: datetime) -> TrialBalance | Refused:
+    def trial_balance(self, tenant: str, asset: str | None) -> TrialBalance | Refused:
         """What was debited and credited per code, in one asset or all; what has lapsed is counted as such.
 
         refuses   ASSET_NOT_FOUND
@@ -177,10 +194,10 @@ class Reports:
             if asset is not None and asset not in known:
                 return Refused(reason=Reason.ASSET_NOT_FOUND, figures={"asset": asset})
             sums = _read_totals(connection, tenant)
-            for state in self._overdue_states(connection, now, tenant):
-                if state.account is not None:
-                    for entry in _unwritten(state, now):
-                        add_lines(sums[state.account.name.asset], entry.lines)
+            now = self._clock()
+            for account, state in self._overdue_states(connection, now, tenant):
+                for entry in _unwritten(account, state, now):
+                    add_lines(sums[account.name.asset], entry.lines)
         shown = sorted(sums) if asset is None else [asset]
         return TrialBalance(
             assets=tuple(AssetTrialBalance(asset=known[name], rows=trial_balance(sums[name])) for name in shown),
@@ -192,12 +209,12 @@ class Reports:
         with self._database.read() as connection:
             return tuple(found for _, found in sorted(read_assets(connection, {tenant}).items()))
 
-    def overdue(self, now: datetime, limit: int) -> list[AccountKey]:
+    def overdue(self, limit: int) -> list[AccountKey]:
         """Accounts in which something has lapsed that is not written yet, of all tenants."""
         with self._database.read() as connection:
-            return [AccountKey(row.account_key) for row in connection.execute(_overdue(now).limit(limit))]
+            return [AccountKey(row.account_key) for row in connection.execute(_overdue(self._clock()).limit(limit))]
 
-    def audit(self, tenant: str, account_id: str | None, asset: str | None, now: datetime) -> AuditReport | Refused:
+    def audit(self, tenant: str, account_id: str | None, asset: str | None) -> AuditReport | Refused:
         """Recomputes the books from their entries and compares: of one customer, or the whole of a tenant's.
 
         refuses   ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, in that order
@@ -205,7 +222,9 @@ class Reports:
         findings: list[str] = []
         counts = {"accounts": 0, "entries": 0, "findings": 0}
         with self._database.read() as connection:
-            if asset is not None and (tenant, asset) not in read_assets(connection, {tenant}):
+            known = read_assets(connection, {tenant})
+            now = self._clock()
+            if asset is not None and (tenant, asset) not in known:
                 return Refused(reason=Reason.ASSET_NOT_FOUND, figures={"asset": asset})
             wanted = select(accounts).where(accounts.c.tenant == tenant)
             if account_id is not None:
@@ -241,10 +260,13 @@ class Reports:
             for entry in self._all_entries(connection, list(audits)):
                 counts["entries"] += 1
                 yield from audits[entry.key].entry(entry)
-            kept_lots, kept_holds = _read_lots_and_holds(connection, list(audits), closed_lots=True)
-            open_lots, _ = _read_lots_and_holds(connection, list(audits), closed_lots=False)
+            kept_lots: dict[AccountKey, list[tuple[Lot, bool]]] = {key: [] for key in audits}
+            for row in connection.execute(select(lots).where(lots.c.account_key.in_(list(audits)))):
+                kept_lots[AccountKey(row.account_key)].append((lot_of(row), row.open == 1))
+            kept_holds = _read_open_holds(connection, list(audits))
             for key, audit in audits.items():
-                yield from audit.end(kept_lots[key].values(), open_lots[key], kept_holds[key].values())
+                open_lots = {lot.number for lot, is_open in kept_lots[key] if is_open}
+                yield from audit.end([lot for lot, _ in kept_lots[key]], open_lots, kept_holds[key].values())
                 _add_sums(folded[audit.account.name.asset], audit.sums)
                 counts["accounts"] += 1
 
@@ -255,11 +277,13 @@ class Reports:
         wanted = wanted.order_by(entries.c.account_key, entries.c.seq).limit(_ENTRIES_PER_READ)
         rows = connection.execute(wanted).all()
         while rows:
-            yield from read_entries(connection, self._database, rows)
+            if self._stopped.is_set():
+                raise DatabaseUnavailableError("the ledger is being closed")
+            yield from self._entries.read(connection, rows)
             last = rows[-1]
             rows = connection.execute(wanted.where(place > tuple_(last.account_key, last.seq))).all()
 
-    def _overdue_states(self, connection: Connection, now: datetime, tenant: str) -> Iterator[State]:
+    def _overdue_states(self, connection: Connection, now: datetime, tenant: str) -> Iterator[tuple[Account, State]]:
         overdue = _overdue(now).subquery()
         wanted = select(accounts).where(accounts.c.tenant == tenant)
         wanted = wanted.where(accounts.c.account_key.in_(select(overdue.c.account_key)))
@@ -277,38 +301,42 @@ def _pages(connection: Connection, wanted: Select[Any]) -> Iterator[list[Account
         rows = connection.execute(ordered.where(accounts.c.account_key > rows[-1].account_key)).all()
 
 
-def _states(connection: Connection, wanted: Select[Any]) -> list[State]:
+def _states(connection: Connection, wanted: Select[Any]) -> list[tuple[Account, State]]:
     """The accounts with their open lots and holds, in the order asked for."""
     found = [account_of(row) for row in connection.execute(wanted)]
     if not found:
         return []
-    kept_lots, kept_holds = _read_lots_and_holds(connection, [account.name.key for account in found], closed_lots=False)
+    keys = [account.name.key for account in found]
+    kept_lots, kept_holds = _read_open_lots(connection, keys), _read_open_holds(connection, keys)
     known = read_assets(connection, {account.name.tenant for account in found})
     return [
-        State(
-            asset=known.get((account.name.tenant, account.name.asset)),
-            account=account,
-            lots=kept_lots[account.name.key],
-            holds=kept_holds[account.name.key],
+        (
+            account,
+            State(
+                asset=known[account.name.tenant, account.name.asset],
+                account=account,
+                lots=kept_lots[account.name.key],
+                holds=kept_holds[account.name.key],
+            ),
         )
         for account in found
     ]
 
 
-def _read_lots_and_holds(
-    connection: Connection, keys: Sequence[AccountKey], *, closed_lots: bool
-) -> tuple[dict[AccountKey, dict[int, Lot]], dict[AccountKey, dict[int, Hold]]]:
-    """The lots and the open holds of some accounts, by their numbers."""
-    wanted_lots = select(lots).where(lots.c.account_key.in_(keys))
-    if not closed_lots:
-        wanted_lots = wanted_lots.where(lots.c.open == 1)
-    found_lots: dict[AccountKey, dict[int, Lot]] = {key: {} for key in keys}
-    for row in connection.execute(wanted_lots):
-        found_lots[AccountKey(row.account_key)][row.lot] = lot_of(row)
-    found_holds: dict[AccountKey, dict[int, Hold]] = {key: {} for key in keys}
+def _read_open_lots(connection: Connection, keys: Sequence[AccountKey]) -> dict[AccountKey, dict[int, Lot]]:
+    """The open lots of some accounts, by their numbers."""
+    found: dict[AccountKey, dict[int, Lot]] = {key: {} for key in keys}
+    for row in connection.execute(select(lots).where(lots.c.account_key.in_(keys), lots.c.open == 1)):
+        found[AccountKey(row.account_key)][row.lot] = lot_of(row)
+    return found
+
+
+def _read_open_holds(connection: Connection, keys: Sequence[AccountKey]) -> dict[AccountKey, dict[int, Hold]]:
+    """The open holds of some accounts, by their numbers."""
+    found: dict[AccountKey, dict[int, Hold]] = {key: {} for key in keys}
     for row in connection.execute(select(holds).where(holds.c.account_key.in_(keys), holds.c.open == 1)):
-        found_holds[AccountKey(row.account_key)][row.hold] = hold_of(row)
-    return found_lots, found_holds
+        found[AccountKey(row.account_key)][row.hold] = hold_of(row)
+    return found
 
 
 def _not_found(connection: Connection, tenant: str, account_id: str, asset: str | None) -> Refused:
@@ -317,26 +345,27 @@ def _not_found(connection: Connection, tenant: str, account_id: str, asset: str 
     return Refused(reason=Reason.ACCOUNT_NOT_FOUND, figures={"account_id": account_id, "asset": asset or ""})
 
 
-def _unwritten(state: State, now: datetime) -> list[Entry]:
+def _unwritten(account: Account, state: State, now: datetime) -> list[Entry]:
     """The lapses that the next change of the account will write first, newest first."""
-    if state.account is None:
-        return []
-    return Draft(state, state.account, now, recorded=False).entries[::-1]
+    return Draft(state, account, now, recorded=False).entries[::-1]
 
 
-def _balance(state: State, now: datetime) -> Balance:
-    if state.account is None:
-        raise AssertionError("an account that was read is there")
-    draft = Draft(state, state.account, now, recorded=False)
-    pending = draft.pending
+def _balance(account: Account, state: State, now: datetime) -> Balance:
+    draft = Draft(state, account, now, recorded=False)
     return Balance(
-        name=draft.account.name,
-        scale=state.scale,
-        available=draft.account.available - pending,
+        name=account.name,
+        scale=_scale(state),
+        available=draft.spendable,
         held=draft.account.held,
         owed=draft.account.owed,
-        pending=pending,
+        pending=draft.pending,
     )
+
+
+def _scale(state: State) -> int:
+    if state.asset is None:
+        raise AssertionError("an account that is open counts an asset that is defined")
+    return state.asset.scale
 
 
 def _overdue(now: datetime) -> CompoundSelect[Any]:

@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Table, Update, and_, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, Table, and_, bindparam, insert, select, update
 
 from ledger.chart import Code
 from ledger.database import CollisionError, Database, as_rows
+from ledger.decide import settle
 from ledger.ids import AccountKey
-from ledger.model import DEFAULT_ASSET, Accepted, AccountName, Asset, Entry, Hold, Line, Lot, State
+from ledger.model import DEFAULT_ASSET, AccountName, Asset, Entry, Hold, Line, Lot, Posting, Reason, Refused, State
 from ledger.operations import Capture, Operation, Release, Settle
 from ledger.rows import (
     Values,
@@ -49,12 +50,18 @@ class Changes:
     lots: dict[tuple[AccountKey, int], Lot] = field(default_factory=dict)
     holds: dict[tuple[AccountKey, int], Hold] = field(default_factory=dict)
 
-    def add(self, key: AccountKey, accepted: Accepted) -> None:
-        """Takes over one decision; the next one on the same account sees it."""
-        self.states[key].apply(accepted)
-        self.entries.extend(accepted.entries)
-        self.lots.update(((key, lot.number), lot) for lot in accepted.lots)
-        self.holds.update(((key, hold.number), hold) for hold in accepted.holds)
+    def add(self, key: AccountKey, posting: Posting) -> None:
+        """Takes over what one decision writes; the next one on the same account sees it."""
+        self.states[key].apply(posting)
+        self.entries.extend(posting.entries)
+        self.lots.update(((key, lot.number), lot) for lot in posting.lots)
+        self.holds.update(((key, hold.number), hold) for hold in posting.holds)
+
+    def settle(self, now: datetime) -> None:
+        """Settles every account once, before anything is decided, so that a refusal does not do it in vain."""
+        for key, state in self.states.items():
+            if state.account is not None:
+                self.add(key, settle(state, now))
 
 
 class Store:
@@ -70,6 +77,25 @@ class Store:
         self._totals: Totals = {}
         self._assets: dict[tuple[str, str], Asset] = {}
         self._statements = _Statements(database)
+        self._entries = EntryReader(database)
+
+    def define_asset(self, tenant: str, asset: str, scale: int) -> Asset | Refused:
+        """Defines what can be counted; the same definition again changes nothing.
+
+        refuses   ASSET_EXISTS if it is defined with another scale
+        raises    CollisionError if another process defines it at this moment
+        """
+        with self._database.write() as connection:
+            known = read_assets(connection, {tenant}).get((tenant, asset))
+            if known is None:
+                connection.execute(insert(assets).values(tenant=tenant, asset=asset, scale=scale))
+                connection.commit()
+        if known is not None and known.scale != scale:
+            return Refused(
+                reason=Reason.ASSET_EXISTS,
+                figures={"asset": asset, "scale": known.scale, "requested_scale": scale},
+            )
+        return Asset(tenant=tenant, asset=asset, scale=scale)
 
     def _claim(self, connection: Connection, now: datetime) -> None:
         """Takes a writer id, its own or one that nobody holds, in the batch's transaction, and reads its totals.
@@ -123,6 +149,10 @@ class Store:
             states[AccountKey(row.account_key)].holds[row.hold] = hold_of(row)
         self._load_named_holds(connection, operations, states)
         self._load_posted(connection, operations, states)
+        for state in states.values():
+            if state.account is None and (state.lots or state.holds or state.posted):
+                # There was no row to lock yet, so nothing kept another server from opening it meanwhile.
+                raise CollisionError("the account was opened while it was read")
         self._load_assets(connection, operations, states)
         loaded_seq = {key: 0 if state.account is None else state.account.seq for key, state in states.items()}
         return Changes(states=states, loaded_seq=loaded_seq)
@@ -136,9 +166,10 @@ class Store:
             self._claim(connection, now)
         # The entries go first: if another writer was faster, nothing else is written in vain.
         ordered = sorted(changes.entries, key=lambda entry: (entry.key, entry.seq))
-        connection.execute(insert(entries), [entry_row(entry) for entry in ordered])
-        if line_rows := [line_row(entry, n, line) for entry in ordered for n, line in enumerate(entry.lines)]:
-            connection.execute(insert(lines), line_rows)
+        _insert(connection, entries, [entry_row(entry) for entry in ordered])
+        _insert(
+            connection, lines, [line_row(entry, n, line) for entry in ordered for n, line in enumerate(entry.lines)]
+        )
         self._save_accounts(connection, changes)
         self._save_lots_and_holds(connection, changes)
         mine = update(writers).where(writers.c.writer == self._writer, writers.c.holder == self._holder)
@@ -172,10 +203,7 @@ class Store:
             return
         parameter = as_rows({"account_key": key.hex, "request_id": request_id} for key, request_id in asked)
         rows = connection.execute(self._statements.posted, {"asked": parameter}).all()
-        for entry in read_entries(connection, self._database, rows):
-            if states[entry.key].account is None:
-                # There was no row to lock yet, so nothing kept another server from opening it meanwhile.
-                raise CollisionError("the account was opened while it was read")
+        for entry in self._entries.read(connection, rows):
             if entry.request_id is not None:
                 states[entry.key].posted[entry.request_id] = entry
 
@@ -194,30 +222,26 @@ class Store:
             states[key].asset = self._assets.get((name.tenant, name.asset))
 
     def _save_accounts(self, connection: Connection, changes: Changes) -> None:
-        changed = sorted({entry.key for entry in changes.entries})
         new: list[Values] = []
         old: list[Values] = []
-        for key in changed:
+        for key in sorted({entry.key for entry in changes.entries}):
             account = changes.states[key].account
             if account is not None:
                 (old if changes.loaded_seq[key] else new).append(account_row(key, account))
-        if new:
-            connection.execute(insert(accounts), new)
-        if old:
-            connection.execute(_UPDATE_ACCOUNT, [_for_update(row, "account_key") for row in old])
+        _insert(connection, accounts, new)
+        _CHANGE_ACCOUNT.run(connection, old)
 
     def _save_lots_and_holds(self, connection: Connection, changes: Changes) -> None:
-        for table, update_one, number, rows in (
-            (lots, _UPDATE_LOT, "lot", [lot_row(key, lot) for (key, _), lot in sorted(changes.lots.items(), key=_at)]),
-            (holds, _UPDATE_HOLD, "hold", [hold_row(key, h) for (key, _), h in sorted(changes.holds.items(), key=_at)]),
+        lot_rows = [lot_row(key, lot) for (key, _), lot in sorted(changes.lots.items(), key=_place)]
+        hold_rows = [hold_row(key, hold) for (key, _), hold in sorted(changes.holds.items(), key=_place)]
+        for table, change, number, rows in (
+            (lots, _CHANGE_LOT, "lot", lot_rows),
+            (holds, _CHANGE_HOLD, "hold", hold_rows),
         ):
             # A lot or hold has the number of the entry that made it, so what is new has a number above those loaded.
-            new = [row for row in rows if row[number] > changes.loaded_seq[row["account_key"]]]
-            old = [row for row in rows if row[number] <= changes.loaded_seq[row["account_key"]]]
-            if new:
-                connection.execute(insert(table), new)
-            if old:
-                connection.execute(update_one, [_for_update(row, "account_key", number) for row in old])
+            loaded_seq = changes.loaded_seq
+            _insert(connection, table, [row for row in rows if row[number] > loaded_seq[row["account_key"]]])
+            change.run(connection, [row for row in rows if row[number] <= loaded_seq[row["account_key"]]])
 
     def _save_totals(self, connection: Connection, changes: Changes) -> Totals:
         # Only this process writes this writer's rows, so it knows them, and can write sums of any size.
@@ -237,10 +261,8 @@ class Store:
             tenant, asset, code = place
             row = {"writer": self._writer, "tenant": tenant, "asset": asset, "code": code.value}
             (old if before else new).append({**row, "debits": total[0], "credits": total[1]})
-        if new:
-            connection.execute(insert(totals), new)
-        if old:
-            connection.execute(_UPDATE_TOTAL, [_for_update(row, "writer", "tenant", "asset", "code") for row in old])
+        _insert(connection, totals, new)
+        _CHANGE_TOTAL.run(connection, old)
         return confirmed
 
 
@@ -265,24 +287,38 @@ class _Statements:
         )
 
 
-def _update_by(table: Table, *by: str, columns: Iterable[str]) -> Update:
-    """An update of one row, whose key parameters are named old_…, since a column's own name is its new value."""
-    found = and_(*(table.c[name] == bindparam(f"old_{name}") for name in by))
-    return update(table).where(found).values({name: bindparam(name) for name in columns})
+class _Update:
+    """Changes some columns of rows that are found by others; takes whole rows and leaves their other columns alone."""
+
+    def __init__(self, table: Table, *, by: tuple[str, ...], columns: tuple[str, ...]) -> None:
+        # A parameter that is named as a column is its new value, so those that find the row have other names.
+        self._by, self._columns = by, columns
+        found = and_(*(table.c[name] == bindparam(f"old_{name}") for name in by))
+        self._statement = update(table).where(found).values({name: bindparam(name) for name in columns})
+
+    def run(self, connection: Connection, rows: Sequence[Values]) -> None:
+        """Changes the rows in the order given."""
+        if rows:
+            connection.execute(
+                self._statement,
+                [
+                    {f"old_{name}": row[name] for name in self._by} | {name: row[name] for name in self._columns}
+                    for row in rows
+                ],
+            )
 
 
-def _for_update(row: Values, *by: str) -> Values:
-    for name in by:
-        row[f"old_{name}"] = row.pop(name)
-    return row
-
-
-_UPDATE_ACCOUNT: Final = _update_by(
-    accounts, "account_key", columns=("available", "held", "owed", "seq", "as_of", "head")
+_CHANGE_ACCOUNT: Final = _Update(
+    accounts, by=("account_key",), columns=("available", "held", "owed", "seq", "as_of", "head")
 )
-_UPDATE_LOT: Final = _update_by(lots, "account_key", "lot", columns=("remaining", "held", "open"))
-_UPDATE_HOLD: Final = _update_by(holds, "account_key", "hold", columns=("state", "ended_at", "open"))
-_UPDATE_TOTAL: Final = _update_by(totals, "writer", "tenant", "asset", "code", columns=("debits", "credits"))
+_CHANGE_LOT: Final = _Update(lots, by=("account_key", "lot"), columns=("remaining", "held", "open"))
+_CHANGE_HOLD: Final = _Update(holds, by=("account_key", "hold"), columns=("state", "ended_at", "open"))
+_CHANGE_TOTAL: Final = _Update(totals, by=("writer", "tenant", "asset", "code"), columns=("debits", "credits"))
+
+
+def _insert(connection: Connection, table: Table, rows: Sequence[Values]) -> None:
+    if rows:
+        connection.execute(insert(table), rows)
 
 
 def read_assets(connection: Connection, tenants: Collection[str]) -> dict[tuple[str, str], Asset]:
@@ -293,28 +329,34 @@ def read_assets(connection: Connection, tenants: Collection[str]) -> dict[tuple[
     return found
 
 
-def read_entries(connection: Connection, database: Database, rows: Sequence[Row[Any]]) -> list[Entry]:
-    """The entries of these rows of `entries`, with their lines and what grants made."""
-    if not rows:
-        return []
-    wanted = as_rows({"account_key": row.account_key.hex, "seq": row.seq} for row in rows)
-    listed = database.listed("wanted", entries.c.account_key, entries.c.seq)
-    at = and_(listed.c.account_key == lines.c.account_key, listed.c.seq == lines.c.seq)
-    of: dict[tuple[UUID, int], list[Line]] = defaultdict(list)
-    found = connection.execute(select(lines).join(listed, at).order_by(lines.c.n), {"wanted": wanted})
-    for row in found:
-        of[row.account_key, row.seq].append(line_of(row))
-    at = and_(listed.c.account_key == lots.c.account_key, listed.c.seq == lots.c.lot)
-    terms = {
-        (row.account_key, row.lot): lot_of(row).terms
-        for row in connection.execute(select(lots).join(listed, at), {"wanted": wanted})
-    }
-    return [entry_of(row, tuple(of[row.account_key, row.seq]), terms.get((row.account_key, row.seq))) for row in rows]
+class EntryReader:
+    """Makes entries of rows of `entries`, with their lines and what grants made."""
+
+    def __init__(self, database: Database) -> None:
+        wanted = database.listed("wanted", entries.c.account_key, entries.c.seq)
+        same_entry = and_(wanted.c.account_key == lines.c.account_key, wanted.c.seq == lines.c.seq)
+        same_lot = and_(wanted.c.account_key == lots.c.account_key, wanted.c.seq == lots.c.lot)
+        self._lines = select(lines).join(wanted, same_entry).order_by(lines.c.n)
+        self._lots = select(lots).join(wanted, same_lot)
+
+    def read(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[Entry]:
+        """One entry per row, in the same order."""
+        if not rows:
+            return []
+        wanted = {"wanted": as_rows({"account_key": row.account_key.hex, "seq": row.seq} for row in rows)}
+        lines_of: dict[tuple[UUID, int], list[Line]] = defaultdict(list)
+        for row in connection.execute(self._lines, wanted):
+            lines_of[row.account_key, row.seq].append(line_of(row))
+        terms = {(row.account_key, row.lot): lot_of(row).terms for row in connection.execute(self._lots, wanted)}
+        return [
+            entry_of(row, tuple(lines_of[row.account_key, row.seq]), terms.get((row.account_key, row.seq)))
+            for row in rows
+        ]
 
 
 def _name_in(state: State) -> AccountName | None:
     return None if state.account is None else state.account.name
 
 
-def _at(item: tuple[tuple[AccountKey, int], object]) -> tuple[AccountKey, int]:
+def _place(item: tuple[tuple[AccountKey, int], object]) -> tuple[AccountKey, int]:
     return item[0]

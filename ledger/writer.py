@@ -6,20 +6,23 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from uuid import uuid4
 
 import structlog
 
 from ledger.database import CollisionError, Database, DatabaseUnavailableError
 from ledger.decide import decide
-from ledger.model import NO_MEMO, Accepted, Refused, State
+from ledger.model import NO_MEMO, Accepted, Refused
 from ledger.operations import Operation, Settle
 from ledger.store import Changes, Store
 
 ATTEMPTS_MAX: Final = 200
+# What is tried alone has been tried with others before.
+ATTEMPTS_ALONE_MAX: Final = 10
 _PAUSE_BETWEEN_ATTEMPTS_S: Final = 0.01
 
 log = structlog.get_logger()
@@ -53,6 +56,11 @@ class IncidentError(Exception):
         self.incident_id = incident_id
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The outcome of Settle: nothing that has lapsed is unwritten."""
+
+
 class Answer(Protocol):
     """Where an outcome goes: a future of concurrent.futures or of asyncio."""
 
@@ -62,8 +70,8 @@ class Answer(Protocol):
     def done(self) -> bool:
         """True if it is cancelled or resolved."""
 
-    def set_result(self, result: Accepted | Refused, /) -> None:
-        """Called with the decision."""
+    def set_result(self, result: Any, /) -> None:  # noqa: ANN401 -- a future takes what it was made for
+        """Called with Accepted or Refused; with Settled for Settle."""
 
     def set_exception(self, exception: Exception, /) -> None:
         """Called instead if there is none."""
@@ -85,7 +93,7 @@ class Waiting:
         return self.answer.cancelled() or (self.deadline is not None and self.deadline <= time.monotonic())
 
 
-Outcome = Accepted | Refused | Exception
+Outcome = Accepted | Refused | Settled | Exception
 Delivery = Sequence[tuple[Answer, Outcome]]
 
 
@@ -175,12 +183,15 @@ class Writer:
         load = 0
         while batch := self._take(load):
             load = len(batch)
-            outcomes = self._answered(batch)
+            # Whatever happens, the thread lives on: without it every caller would wait in vain.
             try:
-                self._deliver_all(outcomes)
-            except Exception:
-                # Whoever should have been told is gone; the thread must live on for the others.
-                log.exception("answers_not_delivered", operations=len(outcomes))
+                self._deliver_all(self._answered(batch))
+            except Exception:  # noqa: BLE001 -- even if a log cannot be written
+                self._give_up(batch)
+
+    def _give_up(self, batch: list[Waiting]) -> None:
+        with suppress(Exception):
+            self._deliver_all([(waiting.answer, NotDoneError("the outcome is unknown")) for waiting in batch])
 
     def _take(self, load: int) -> list[Waiting]:
         """The next batch; empty when stopped and nothing waits.
@@ -197,27 +208,27 @@ class Writer:
                 self._wake_at = 1
             return [self._queue.popleft() for _ in range(min(len(self._queue), options.batch_max))]
 
-    def _answered(self, batch: list[Waiting]) -> Delivery:
+    def _answered(self, batch: list[Waiting], attempts_max: int = ATTEMPTS_MAX) -> Delivery:
         began = time.perf_counter()
         outcomes: Delivery
         try:
-            outcomes = self._done(batch)
+            outcomes = self._done(batch, attempts_max)
         except DatabaseUnavailableError as error:
             log.warning("batch_not_confirmed", operations=len(batch), error=str(error))
             outcomes = [(waiting.answer, NotDoneError(str(error))) for waiting in batch]
         except Exception as error:
             if len(batch) > 1:
                 log.warning("batch_broke", operations=len(batch), exc_info=True)
-                return [outcome for waiting in batch for outcome in self._answered([waiting])]
+                return [outcome for waiting in batch for outcome in self._answered([waiting], ATTEMPTS_ALONE_MAX)]
             not_done = isinstance(error, CollisionError)
             outcome = NotDoneError(str(error)) if not_done else _incident(batch[0].operation, error)
             outcomes = [(batch[0].answer, outcome)]
         log.debug("batch", operations=len(batch), ms=round((time.perf_counter() - began) * 1000, 2))
         return outcomes
 
-    def _done(self, batch: list[Waiting]) -> Delivery:
+    def _done(self, batch: list[Waiting], attempts_max: int) -> Delivery:
         """The outcomes of a batch, durable. Decides again as long as another writer is faster."""
-        for attempt in range(ATTEMPTS_MAX):
+        for attempt in range(attempts_max):
             try:
                 return self._attempt(batch)
             except CollisionError as error:
@@ -228,13 +239,14 @@ class Writer:
             except BaseException:
                 self._store.forget()
                 raise
-        raise CollisionError(f"other writers were faster {ATTEMPTS_MAX} times")
+        raise CollisionError(f"other writers were faster {attempts_max} times")
 
     def _attempt(self, batch: list[Waiting]) -> Delivery:
         with self._database.write() as connection:
             changes = self._store.load(connection, [waiting.operation for waiting in batch])
             # Not earlier: loading waits as long as another server has locked one of the accounts.
             now = self._clock()
+            changes.settle(now)
             decided = [(waiting.answer, _decide(changes, waiting, now)) for waiting in batch]
             if changes.entries:
                 confirmed = self._store.save(connection, changes, now)
@@ -248,13 +260,14 @@ def _decide(changes: Changes, waiting: Waiting, now: datetime) -> Outcome:
     if waiting.is_given_up():
         return DeadlinePassedError()
     operation = waiting.operation
-    state: State = changes.states[operation.key]
+    if isinstance(operation, Settle):
+        return Settled()
     try:
-        outcome = decide(state, operation, now)
+        outcome = decide(changes.states[operation.key], operation, now)
     except Exception as error:  # noqa: BLE001 -- a bug in deciding must not disturb the neighbours in the batch
         return _incident(operation, error)
-    if isinstance(outcome, Accepted):
-        changes.add(operation.key, outcome)
+    if isinstance(outcome, Accepted) and outcome.posting is not None:
+        changes.add(operation.key, outcome.posting)
     return outcome
 
 

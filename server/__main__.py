@@ -13,7 +13,7 @@ import click
 import structlog
 import uvloop
 
-from ledger import DatabaseMisusedError, DatabaseUnavailableError, migrate_database, parse_url
+from ledger import DatabaseMisusedError, DatabaseUnavailableError, migrate_database, parse_url, shown_url
 from server import commands
 from server.app import PortTakenError, Server
 from server.config import (
@@ -123,7 +123,7 @@ def config(context: click.Context, /, form: Format, **flags: Any) -> None:
     """Show every setting, its value, and where that came from."""
     rows = []
     try:
-        flags["database"] = parse_url(flags["database"]).render_as_string(hide_password=True)
+        flags["database"] = shown_url(parse_url(flags["database"]))
     except DatabaseMisusedError as error:
         raise click.ClickException(str(error)) from error
     for name, value in sorted(flags.items()):

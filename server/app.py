@@ -13,11 +13,9 @@ from grpc_reflection.v1alpha import reflection
 from scrip.v1 import credit_service_pb2, credit_service_pb2_grpc, ledger_service_pb2, ledger_service_pb2_grpc
 
 from ledger import (
-    DatabaseMisusedError,
     DatabaseUnavailableError,
     Delivery,
     Ledger,
-    NotDoneError,
     WriterOptions,
     deliver,
     utc_now,
@@ -61,6 +59,8 @@ class Server:
             settings.database, clock=clock, options=options, readers=settings.readers, deliver_all=self._deliver
         )
         self._readers = ThreadPoolExecutor(settings.readers, thread_name_prefix="scrip-reader")
+        # What reads whole books has a thread of its own, so that it cannot keep others from their balance.
+        self._auditor = ThreadPoolExecutor(1, thread_name_prefix="scrip-auditor")
         self._health = health.aio.HealthServicer()
         self._grpc = self._make_grpc()
         self._tasks: list[asyncio.Task[None]] = []
@@ -93,7 +93,9 @@ class Server:
             await self._stop_parts(grace_s=0)
             raise
         await self._grpc.start()
-        self._tasks.append(asyncio.create_task(self._sweep() if is_open else self._open_later()))
+        task = asyncio.create_task(self._sweep() if is_open else self._open_later())
+        task.add_done_callback(self._note_end)
+        self._tasks.append(task)
 
     async def stop(self) -> None:
         """Takes no more calls, answers those under way, and closes the books."""
@@ -108,8 +110,10 @@ class Server:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        # Reads first, so that none is left with a connection when the books are closed.
-        await asyncio.to_thread(self._readers.shutdown)
+        # Reads first, so that none is left with a connection when the books are closed; nobody waits for them any more.
+        self._ledger.stop_reads()
+        for executor in (self._readers, self._auditor):
+            await asyncio.to_thread(executor.shutdown, cancel_futures=True)
         await asyncio.to_thread(self._ledger.close)
 
     def _make_grpc(self) -> grpc.aio.Server:
@@ -126,7 +130,9 @@ class Server:
         )
         read = Reader(self._readers)
         credit_service_pb2_grpc.add_CreditServiceServicer_to_server(CreditService(self._ledger, read), server)
-        ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server(LedgerService(self._ledger, read), server)
+        ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server(
+            LedgerService(self._ledger, read, Reader(self._auditor)), server
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         return server
@@ -151,12 +157,8 @@ class Server:
         return True
 
     async def _open_later(self) -> None:
-        try:
-            while not await self._open():  # noqa: ASYNC110 -- nothing tells when a database comes back
-                await asyncio.sleep(REOPEN_PAUSE_S)
-        except DatabaseMisusedError as error:
-            self.broken.set_exception(error)
-            return
+        while not await self._open():  # noqa: ASYNC110 -- nothing tells when a database comes back
+            await asyncio.sleep(REOPEN_PAUSE_S)
         log.info("database_opened", database=str(self._ledger))
         await self._sweep()
 
@@ -165,11 +167,16 @@ class Server:
         while self._settings.sweep_s > 0:
             await asyncio.sleep(self._settings.sweep_s)
             try:
-                settled = await self._loop.run_in_executor(self._readers, self._ledger.sweep)
-            except (DatabaseUnavailableError, NotDoneError) as error:
-                log.warning("sweep_not_done", error=str(error))
+                settled = await self._loop.run_in_executor(self._auditor, self._ledger.sweep)
+            except Exception as error:  # noqa: BLE001 -- one account that cannot be settled must not end the sweeping
+                log.warning("sweep_not_done", error=repr(error))
             else:
                 log.debug("sweep", accounts=settled)
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        """A server whose background has broken cannot go on."""
+        if not task.cancelled() and (error := task.exception()) is not None and not self.broken.done():
+            self.broken.set_exception(error)
 
     async def _set_serving(self, *, serving: bool) -> None:
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING

@@ -217,7 +217,7 @@ def _require_there(database: str) -> None:
 
 
 async def _started(database: str) -> Server:
-    server = Server(Settings(listen="127.0.0.1:0", database=database, sweep_s=0))
+    server = Server(Settings(listen="127.0.0.1:0", database=database, sweep_s=0, drain_s=0))
     await server.start()
     return server
 

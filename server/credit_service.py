@@ -33,7 +33,7 @@ class CreditService(CreditServiceServicer):
 
     async def Grant(self, request: pb.GrantRequest, context: Context) -> pb.GrantResponse:
         accepted = await self._change(translate.grant(request, tenant_of(context)), context)
-        entry = translate.entry_of(accepted)
+        entry = accepted.entry
         return pb.GrantResponse(
             lot_id=public_id(IdPrefix.LOT, entry.key, entry.seq),
             expires_at=translate.timestamp(entry.lot_terms.expires_at if entry.lot_terms else None),
@@ -46,7 +46,7 @@ class CreditService(CreditServiceServicer):
 
     async def Hold(self, request: pb.HoldRequest, context: Context) -> pb.HoldResponse:
         accepted = await self._change(translate.place_hold(request, tenant_of(context)), context)
-        entry = translate.entry_of(accepted)
+        entry = accepted.entry
         return pb.HoldResponse(
             hold_id=public_id(IdPrefix.HOLD, entry.key, entry.seq),
             expires_at=translate.timestamp(entry.hold_expires_at),
@@ -55,7 +55,7 @@ class CreditService(CreditServiceServicer):
 
     async def Capture(self, request: pb.CaptureRequest, context: Context) -> pb.CaptureResponse:
         accepted = await self._change(translate.capture(request, tenant_of(context)), context)
-        entry = translate.entry_of(accepted)
+        entry = accepted.entry
         return pb.CaptureResponse(
             captured=entry.moved(Code.HELD, Code.REVENUE),
             released=entry.moved(Code.HELD, Code.AVAILABLE),
@@ -64,7 +64,7 @@ class CreditService(CreditServiceServicer):
 
     async def Release(self, request: pb.ReleaseRequest, context: Context) -> pb.ReleaseResponse:
         accepted = await self._change(translate.release(request, tenant_of(context)), context)
-        entry = translate.entry_of(accepted)
+        entry = accepted.entry
         return pb.ReleaseResponse(
             released=entry.moved(Code.HELD, Code.AVAILABLE),
             **translate.change(accepted),

@@ -12,12 +12,13 @@ from server.answering import Context, Reader, answering, tenant_of
 class LedgerService(LedgerServiceServicer):
     """Answers from the ledger; every rule is there."""
 
-    def __init__(self, ledger: Ledger, read: Reader) -> None:
+    def __init__(self, ledger: Ledger, read: Reader, read_all: Reader) -> None:
         self._ledger = ledger
         self._read = read
+        self._read_all = read_all
 
     async def TrialBalance(self, request: pb.TrialBalanceRequest, context: Context) -> pb.TrialBalanceResponse:
-        found = await self._read(self._ledger.trial_balance, tenant_of(context), request.asset or None)
+        found = await self._read_all(self._ledger.trial_balance, tenant_of(context), request.asset or None)
         return pb.TrialBalanceResponse(
             assets=[translate.trial_balance_message(balance) for balance in found.assets],
             as_of=translate.timestamp(found.as_of),
@@ -28,7 +29,7 @@ class LedgerService(LedgerServiceServicer):
         return pb.GetEntryResponse(entry=translate.entry_message(found.entry, found.name, found.scale))
 
     async def Audit(self, request: pb.AuditRequest, context: Context) -> pb.AuditResponse:
-        report = await self._read(
+        report = await self._read_all(
             self._ledger.audit, tenant_of(context), request.account_id or None, request.asset or None
         )
         return pb.AuditResponse(

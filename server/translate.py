@@ -142,19 +142,12 @@ class Change(TypedDict):
 
 def change(accepted: Accepted) -> Change:
     """What every change answers with."""
-    entry = entry_of(accepted)
+    entry = accepted.entry
     return Change(
         entry_id=public_id(IdPrefix.ENTRY, entry.key, entry.seq),
-        balance=_balance_after(entry, accepted.name, accepted.scale),
+        balance=_balance_after(entry, accepted.account_name, accepted.scale),
         replayed=accepted.replayed,
     )
-
-
-def entry_of(accepted: Accepted) -> Entry:
-    """The entry that answers a caller's operation."""
-    if accepted.entry is None:
-        raise AssertionError("what a caller asks for has an entry")
-    return accepted.entry
 
 
 def balance_message(balance: Balance) -> types_pb.Balance:
@@ -222,7 +215,7 @@ def _balance_after(entry: Entry, name: AccountName, scale: int) -> types_pb.Bala
         account_id=name.account_id,
         asset=name.asset,
         scale=scale,
-        available=entry.available - entry.pending,
+        available=entry.spendable,
         held=entry.held,
         owed=entry.owed,
         pending=entry.pending,

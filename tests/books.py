@@ -49,17 +49,17 @@ def audit_findings(url: str) -> list[str]:
                 return []
             tenants = set(connection.execute(select(accounts.c.tenant)).scalars())
             tenants |= set(connection.execute(select(totals.c.tenant)).scalars())
-        reports = Reports(database)
-        findings = [said for tenant in sorted(tenants) for said in reports.audit(tenant, None, None, START).findings]
-        return findings or [said for tenant in sorted(tenants) for said in _unbalanced(reports, tenant)]
+        reports = Reports(database, lambda: START)
+        findings = [said for tenant in sorted(tenants) for said in reports.audit(tenant, None, None).findings]
+        return findings or [said for tenant in sorted(tenants) for said in _unbalanced(database, tenant)]
     finally:
         database.close()
 
 
-def _unbalanced(reports: Reports, tenant: str) -> Iterator[str]:
+def _unbalanced(database: Database, tenant: str) -> Iterator[str]:
     """Now, and once everything has lapsed that ever will."""
-    for now in (START, datetime(8999, 1, 1, tzinfo=UTC)):
-        for found in reports.trial_balance(tenant, None, now).assets:
+    for clock in (Clock(START), Clock(datetime(8999, 1, 1, tzinfo=UTC))):
+        for found in Reports(database, clock).trial_balance(tenant, None).assets:
             if sum(row.balance for row in found.rows) != 0:
                 yield f"The trial balance of {found.asset.asset} does not balance."
 

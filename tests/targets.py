@@ -8,13 +8,9 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
-
-import scrip
-from google.protobuf.timestamp_pb2 import Timestamp
-from scrip.v1 import types_pb2
+from typing import Any, NamedTuple, Protocol, Self
 
 from ledger import (
     CHART,
@@ -43,14 +39,13 @@ from ledger import (
     Refused,
     Release,
     Source,
-    parse_id,
     public_id,
 )
 from ledger.audit import AccountAudit, add_lines, audit_totals
 from ledger.decide import decide, settle
 from ledger.ids import parse_page_token
 from ledger.lots import pending
-from ledger.model import HoldState, State
+from ledger.model import HoldState, Posting, State
 from ledger.operations import check_asset
 from server.app import Server
 from server.config import Settings
@@ -262,11 +257,16 @@ class PureTarget(LibraryTarget):
         state = self._states.setdefault(operation.key, State())
         if not isinstance(operation, Capture | Release):
             state.asset = self._assets.get(operation.account.asset)
+        if state.account is not None:
+            self._post(operation.key, settle(state, self.clock()))
         outcome = decide(state, operation, self.clock())
-        if isinstance(outcome, Accepted):
-            state.apply(outcome)
-            self._entries.setdefault(operation.key, []).extend(outcome.entries)
+        if isinstance(outcome, Accepted) and outcome.posting is not None:
+            self._post(operation.key, outcome.posting)
         return outcome
+
+    def _post(self, key: AccountKey, posting: Posting) -> None:
+        self._states[key].apply(posting)
+        self._entries.setdefault(key, []).extend(posting.entries)
 
     def define_asset(self, asset: str, scale: int) -> Answer:
         try:
@@ -286,7 +286,7 @@ class PureTarget(LibraryTarget):
         lots = {**self._states[account.key(self.tenant)].lots, **{lot.number: lot for lot in after.lots}}
         not_yet = pending(lots.values(), max(self.clock(), after.account.as_of))
         standing = Standing(after.account.available - not_yet, after.account.held, after.account.owed, not_yet)
-        return Answer(outcome="ok", figures={"scale": after.scale}, standing=standing)
+        return Answer(outcome="ok", figures={"scale": self._assets[account.asset].scale}, standing=standing)
 
     def balances(self, account_id: str) -> Answer:
         found = [(asset, self.balance(Account(account_id, asset))) for asset in sorted(self._assets)]
@@ -300,7 +300,7 @@ class PureTarget(LibraryTarget):
 
     def entry(self, account: Account, number: int) -> Answer:
         found = () if self._missing(account) else self._all_entries(account)
-        return _found_entry(next((entry for entry in found if entry.number == number), None))
+        return found_entry(next((entry for entry in found if entry.number == number), None))
 
     def trial_balance(self, asset: str) -> Answer:
         if asset not in self._assets:
@@ -336,7 +336,7 @@ class PureTarget(LibraryTarget):
         reason = Reason.ACCOUNT_NOT_FOUND if account.asset in self._assets else Reason.ASSET_NOT_FOUND
         return Answer(outcome=reason.name)
 
-    def _settled(self, account: Account) -> Accepted:
+    def _settled(self, account: Account) -> Posting:
         return settle(self._states[account.key(self.tenant)], self.clock())
 
     def _all_entries(self, account: Account) -> tuple[Written, ...]:
@@ -393,7 +393,7 @@ class LedgerTarget(LibraryTarget):
         found = self._ledger.entry(self.tenant, public_id(IdPrefix.ENTRY, account.key(self.tenant), number))
         if isinstance(found, Refused):
             return _refused(found)
-        return _found_entry(_written(found.entry, is_written=found.entry.recorded_at is not None))
+        return found_entry(_written(found.entry, is_written=found.entry.recorded_at is not None))
 
     def trial_balance(self, asset: str) -> Answer:
         found = self._ledger.trial_balance(self.tenant, asset)
@@ -453,146 +453,6 @@ class RunningServer(AbstractContextManager["RunningServer"]):
         await server.stop()
 
 
-class GrpcTarget:
-    """A server, asked through the Python client."""
-
-    _kinds: ClassVar = {number: name.removeprefix("KIND_").lower() for name, number in types_pb2.Entry.Kind.items()}
-    _codes: ClassVar = {number: name.removeprefix("CODE_").lower() for name, number in types_pb2.Code.items()}
-    _instants: ClassVar = {"expires_at", "now", "ended_at", "held_until"}
-
-    def __init__(self, client: scrip.Client, clock: Clock) -> None:
-        self._client = client
-        self.clock = clock
-
-    def open(self, account_id: str) -> None:
-        self._client.open_account(account_id, request_id="opening")
-
-    def change(self, asked: Asked) -> Answer:
-        return self._answered(lambda: self._changed(asked))
-
-    def _changed(self, asked: Asked) -> Answer:
-        client, common = self._client, {"request_id": asked.request_id, **asked.memo}
-        account_id, asset = asked.account
-        hold_id = public_id(IdPrefix.HOLD, asked.account.key(DEFAULT_TENANT), asked.hold)
-        figures: dict[str, Any] = {}
-        match asked.command:
-            case "open":
-                response = client.open_account(account_id, asset=asset, **common)
-            case "grant":
-                response = client.grant(
-                    account_id,
-                    asked.amount,
-                    asked.source,
-                    asset=asset,
-                    priority=asked.priority,
-                    effective_at=asked.effective_at,
-                    expires_at=asked.expires_at,
-                    ttl=asked.ttl,
-                    cost=asked.cost,
-                    **common,
-                )
-                figures["expires_at"] = _instant(response.expires_at) if response.HasField("expires_at") else "never"
-            case "deduct":
-                response = client.check_and_deduct(account_id, asked.amount, asset=asset, **common)
-            case "hold":
-                response = client.hold(account_id, asked.amount, ttl=asked.ttl, asset=asset, **common)
-                figures["expires_at"] = response.expires_at
-            case "capture":
-                response = client.capture(hold_id, asked.amount, **common)
-                figures |= {"captured": response.captured, "released": response.released}
-            case "release":
-                response = client.release(hold_id, **common)
-                figures["released"] = response.released
-        _, number = parse_id(IdPrefix.ENTRY, response.entry_id)
-        return Answer(
-            outcome="replayed" if response.replayed else "ok",
-            figures={"entry": number, "scale": response.balance.scale, **figures},
-            number=number,
-            standing=self._standing(response.balance),
-        )
-
-    def define_asset(self, asset: str, scale: int) -> Answer:
-        return self._answered(lambda: self._client.define_asset(asset, scale=scale) and Answer(outcome="ok"))
-
-    def balance(self, account: Account) -> Answer:
-        def ask() -> Answer:
-            balance = self._client.balance(account.account_id, asset=account.asset)
-            return Answer(outcome="ok", figures={"scale": balance.scale}, standing=self._standing(balance))
-
-        return self._answered(ask)
-
-    def balances(self, account_id: str) -> Answer:
-        def ask() -> Answer:
-            found = self._client.balances(account_id)
-            return Answer(outcome="ok", assets=tuple((balance.asset, balance.available) for balance in found))
-
-        return self._answered(ask)
-
-    def history(self, account: Account, page_token: str) -> Answer:
-        def ask() -> Answer:
-            if page_token:
-                entries = self._client.history_page(
-                    account.account_id, asset=account.asset, page_token=page_token
-                ).entries
-            else:
-                entries = self._client.history(account.account_id, asset=account.asset)
-            return Answer(outcome="ok", entries=tuple(self._written(entry) for entry in entries))
-
-        return self._answered(ask)
-
-    def entry(self, account: Account, number: int) -> Answer:
-        entry_id = public_id(IdPrefix.ENTRY, account.key(DEFAULT_TENANT), number)
-        return self._answered(lambda: _found_entry(self._written(self._client.entry(entry_id))))
-
-    def trial_balance(self, asset: str) -> Answer:
-        def ask() -> Answer:
-            (found,) = self._client.trial_balance(asset=asset).assets
-            totals = {self._codes[row.code]: (int(row.debits), int(row.credits)) for row in found.rows}
-            return Answer(outcome="ok", totals=totals)
-
-        return self._answered(ask)
-
-    def assets(self) -> Iterable[str]:
-        return [asset.asset for asset in self._client.assets()]
-
-    def audit(self) -> Iterable[str]:
-        return self._client.audit().findings
-
-    def _answered(self, ask: Callable[[], Answer]) -> Answer:
-        try:
-            return ask()
-        except scrip.ScripError as error:
-            figures = {
-                name: datetime.fromisoformat(said) if name in self._instants else said
-                for name, said in error.metadata.items()
-            }
-            for name in figures.keys() & {"available", "held"}:
-                figures[name] = int(figures[name])
-            return Answer(outcome=error.reason_name or error.code.name, figures=figures)
-
-    def _written(self, entry: scrip.Entry) -> Written:
-        return Written(
-            number=entry.seq,
-            kind=self._kinds[entry.kind],
-            is_written=entry.HasField("recorded_at"),
-            effective_at=_instant(entry.effective_at),
-            standing=self._standing(entry.balance),
-            lines=tuple(
-                WrittenLine(
-                    self._codes[line.debit],
-                    self._codes[line.credit],
-                    line.amount,
-                    parse_id(IdPrefix.LOT, line.lot_id)[1] if line.lot_id else None,
-                )
-                for line in entry.lines
-            ),
-        )
-
-    @staticmethod
-    def _standing(balance: scrip.Balance) -> Standing:
-        return Standing(balance.available, balance.held, balance.owed, balance.pending)
-
-
 def _malformed(error: MalformedError) -> Answer:
     return Answer(outcome="INVALID_FIELD", figures={"field": error.violations[0].field})
 
@@ -616,12 +476,8 @@ def _written(entry: Entry, *, is_written: bool) -> Written:
     )
 
 
-def _found_entry(entry: Written | None) -> Answer:
+def found_entry(entry: Written | None) -> Answer:
     if entry is None:
         return Answer(outcome=Reason.ENTRY_NOT_FOUND.name)
     figures = {"kind": entry.kind, "at": entry.effective_at, "written": "yes" if entry.is_written else "no"}
     return Answer(outcome="ok", figures=figures, number=entry.number, entries=(entry,))
-
-
-def _instant(message: Timestamp) -> datetime:
-    return message.ToDatetime(tzinfo=UTC)

@@ -22,7 +22,7 @@ from ledger import (
     WriterOptions,
     deliver,
 )
-from ledger.decide import decide
+from ledger.decide import decide, settle
 from ledger.model import State
 from tests import strategies
 from tests.books import Clock, audit_findings
@@ -94,10 +94,15 @@ def one_by_one(batches, assets):
             state = states.setdefault(operation.key, State())
             if not isinstance(operation, Capture | Release):
                 state.asset = assets[operation.account.asset]
+            postings = [] if state.account is None else [settle(state, now)]
+            for posting in postings:
+                state.apply(posting)
             outcome = decide(state, operation, now)
-            if isinstance(outcome, Accepted):
-                state.apply(outcome)
-                entries.setdefault(operation.key, []).extend(outcome.entries)
+            if isinstance(outcome, Accepted) and outcome.posting is not None:
+                state.apply(outcome.posting)
+                postings.append(outcome.posting)
+            for posting in postings:
+                entries.setdefault(operation.key, []).extend(posting.entries)
             outcomes.append(outcome)
     return outcomes, entries
 

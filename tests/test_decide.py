@@ -16,10 +16,9 @@ from ledger import (
     Reason,
     Refused,
     Release,
-    Settle,
     public_id,
 )
-from ledger.decide import decide
+from ledger.decide import decide, settle
 from ledger.model import State
 from tests.books import ACME, DAY, START, deducting, granting, holding, opening, request_id
 
@@ -29,7 +28,7 @@ ASSET = Asset(tenant=ACME.tenant, asset=ACME.asset, scale=2)
 def state_after(*operations, at=START):
     state = State(asset=ASSET)
     for operation in operations:
-        state.apply(decide(state, operation, at))
+        state.apply(decide(state, operation, at).posting)
     return state
 
 
@@ -54,7 +53,7 @@ def test_a_hold_of_another_tenant_is_not_found(ending):
 def test_another_tenant_learns_nothing_from_a_request_id_either(ending):
     state = state_after(opening(), granting(100), holding(60))
     operation = ending(3)
-    state.apply(decide(state, operation, START))
+    state.apply(decide(state, operation, START).posting)
 
     outcome = decide(state, replace(operation, tenant="other"), START)
 
@@ -88,7 +87,14 @@ def test_a_capture_above_the_hold_names_the_hold_and_both_amounts():
     outcome = decide(state, replace(capturing(3), amount=61), START)
 
     assert outcome.reason is Reason.AMOUNT_ABOVE_HOLD
-    assert outcome.figures == {"hold_id": public_id(IdPrefix.HOLD, ACME.key, 3), "held": 60, "required": 61}
+    assert outcome.figures == {
+        "hold_id": public_id(IdPrefix.HOLD, ACME.key, 3),
+        "account_id": "acme",
+        "asset": "credits",
+        "scale": 2,
+        "held": 60,
+        "required": 61,
+    }
 
 
 def test_a_balance_that_would_overflow_is_refused_with_every_figure():
@@ -125,24 +131,23 @@ def test_a_replay_writes_nothing():
 
     outcome = decide(state, first, START + DAY)
 
-    assert outcome == Accepted(name=ACME, scale=2, entry=state.posted[first.request_id], replayed=True)
+    assert outcome == Accepted(account_name=ACME, scale=2, entry=state.posted[first.request_id], posting=None)
 
 
-def test_settling_writes_what_has_lapsed_and_has_no_entry_of_its_own():
+def test_settling_writes_what_has_lapsed():
     state = state_after(opening(), granting(100, ttl=DAY), holding(60))
 
-    outcome = decide(state, Settle(key=ACME.key), START + DAY)
+    posting = settle(state, START + DAY)
 
-    assert outcome.entry is None
-    assert [entry.kind for entry in outcome.entries] == ["hold_lapse", "lot_lapse"]
+    assert [entry.kind for entry in posting.entries] == ["hold_lapse", "lot_lapse"]
 
 
 def test_settling_when_nothing_has_lapsed_writes_nothing():
     state = state_after(opening(), granting(100, ttl=DAY))
 
-    outcome = decide(state, Settle(key=ACME.key), START)
+    posting = settle(state, START)
 
-    assert (outcome.entries, outcome.lots, outcome.holds) == ((), (), ())
+    assert (posting.entries, posting.lots, posting.holds) == ((), (), ())
 
 
 def test_an_entry_remembers_what_was_written_beside_the_request():
@@ -165,7 +170,7 @@ def test_when_the_clock_stepped_back_an_entry_says_both_what_the_clock_said_and_
 
 def test_an_account_that_is_not_open_cannot_be_settled():
     with pytest.raises(AssertionError, match="only an account that is open can be settled"):
-        decide(State(asset=ASSET), Settle(key=ACME.key), START)
+        settle(State(asset=ASSET), START)
 
 
 def test_a_state_that_would_take_a_lot_below_zero_is_not_written():

@@ -39,7 +39,7 @@ def test_the_first_hour_gives_what_the_readme_says(fresh_server):
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "HOME": "/tmp", "SCRIP_SERVER": fresh_server},
+        env={"PATH": "/usr/bin:/bin", "HOME": str(ROOT), "SCRIP_SERVER": fresh_server},
         capture_output=True,
         text=True,
         timeout=120,

@@ -11,8 +11,9 @@ import scrip
 from ledger import Ledger, Reason
 from server.config import Settings
 from tests.books import Clock, audit_findings
+from tests.grpc_target import GrpcTarget
 from tests.scenario import Law, ScenarioError, laws, parse, run
-from tests.targets import GrpcTarget, LedgerTarget, PureTarget, RunningServer
+from tests.targets import LedgerTarget, PureTarget, RunningServer
 
 DIRECTORY = Path(__file__).parent / "scenarios"
 LAWS = tuple(laws(DIRECTORY))

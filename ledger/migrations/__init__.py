@@ -8,6 +8,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.errors import InsufficientPrivilege
 from sqlalchemy.exc import DBAPIError
 
 from ledger.database import CollisionError, Database, DatabaseMisusedError, DatabaseUnavailableError
@@ -48,6 +49,10 @@ def migrate(database: Database) -> tuple[str | None, str]:
                 return before, newest
             if isinstance(error, CollisionError):
                 raise DatabaseUnavailableError(str(error)) from error
+            if isinstance(error.orig, InsufficientPrivilege):
+                raise DatabaseMisusedError(
+                    f"{database} may not be changed by this user. Run scrip migrate as the owner of the tables."
+                ) from error
             raise
     return before, newest
 

@@ -5,14 +5,11 @@ import io
 import json
 import re
 
-import pytest
 from google.protobuf.duration_pb2 import Duration
 from scrip.v1.types_pb2 import SOURCE_PURCHASE
 
 INT64_MAX = 2**63 - 1
-FORMULA = "=cmd|' /C calc'!A0"
 BALANCE = {"asset": "credits", "scale": 0, "held": 0, "owed": 0, "pending": 0}
-NOTHING = {"debits": "0", "credits": "0", "balance": "0"}
 TYPES = {
     "available": "liability",
     "held": "liability",
@@ -224,21 +221,21 @@ def test_audit(scrip, ask):
     assert scrip("audit", "beta", "--asset", "credits").stdout == "Accounts: 1. Entries: 1. Verdict: clean.\n"
 
 
-@pytest.mark.parametrize("account_id", ["a,b", 'say "a"', "a;b", " a ", "a'b", "0x10", "1e3", "-"])
-def test_an_account_is_shown_as_it_is_called(scrip, ask, account_id):
-    ask("OpenAccount", account_id=account_id)
+def test_an_account_is_shown_as_it_is_called(scrip, ask):
+    for account_id in ("a,b", 'say "a"', "a;b", " a ", "a'b", "0x10", "1e3", "-", "'=1"):
+        ask("OpenAccount", account_id=account_id)
 
-    (as_json,) = json.loads(scrip("balance", "--format", "json", "--", account_id).stdout)
-    (as_csv,) = csv_of(scrip("balance", "--format", "csv", "--", account_id).stdout)
+        (as_json,) = json.loads(scrip("balance", "--format", "json", "--", account_id).stdout)
+        (as_csv,) = csv_of(scrip("balance", "--format", "csv", "--", account_id).stdout)
 
-    assert as_json["account"] == account_id
-    assert as_csv["account"].removeprefix("'") == account_id
+        assert as_json["account"] == account_id
+        assert as_csv["account"] in {account_id, f"'{account_id}"}
 
 
-@pytest.mark.parametrize("account_id", [FORMULA, "+1", "-1+1", "@SUM(A1)", "=1"])
-def test_no_account_becomes_a_formula_of_a_spreadsheet(scrip, ask, account_id):
-    ask("OpenAccount", account_id=account_id)
+def test_no_account_becomes_a_formula_of_a_spreadsheet(scrip, ask):
+    for account_id in ("=cmd|' /C calc'!A0", "+1", "-1+1", "@SUM(A1)", "=1"):
+        ask("OpenAccount", account_id=account_id)
 
-    (row,) = csv_of(scrip("balance", "--format", "csv", "--", account_id).stdout)
+        (row,) = csv_of(scrip("balance", "--format", "csv", "--", account_id).stdout)
 
-    assert row["account"] == f"'{account_id}"
+        assert row["account"] == f"'{account_id}"

@@ -193,7 +193,6 @@ def test_a_password_among_the_parameters_is_not_shown(run):
     assert "swordfish" not in result.output
 
 
-@pytest.mark.xfail(reason="the complaint repeats the URL with its password")
 def test_a_password_in_a_url_that_is_none_is_not_shown(run):
     result = run("config", SCRIP_DATABASE="postgresql://scrip:swordfish@db:five/scrip")
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -44,21 +44,11 @@ class Asked:
 
 
 class Load:
-    """What all callers together have asked so far.
+    """What all callers together have asked so far."""
 
-    no_answers   codes by which a caller knows that nothing was answered; every other error fails the test
-    """
-
-    def __init__(
-        self,
-        target: str,
-        names: Sequence[AccountName],
-        *,
-        no_answers: Collection[grpc.StatusCode] = (grpc.StatusCode.UNAVAILABLE,),
-    ) -> None:
+    def __init__(self, target: str, names: Sequence[AccountName]) -> None:
         self._target = target
         self._names = names
-        self._no_answers = no_answers
         self._chance = random.Random(0)
         self._numbers = count(1)
         self._end_at = -1
@@ -120,11 +110,11 @@ class Load:
                     return
 
     async def _ask(self, stub: CreditServiceStub, asked: Asked) -> bool:
-        """True if it was answered."""
+        """True if it was answered, False if it may be asked again; nothing else may happen."""
         try:
             asked.response = await getattr(stub, asked.rpc)(asked.request, timeout=PATIENCE_S)
         except grpc.aio.AioRpcError as error:
-            if error.code() not in self._no_answers:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
                 raise
             self.unanswered.append(asked)
             return False

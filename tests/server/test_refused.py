@@ -61,12 +61,13 @@ def test_what_is_not_found_is_told_in_few_words_whatever_its_name(books, text):
     assert books.refusal("TrialBalance", asset=text).reason == "ASSET_NOT_FOUND"
 
 
-@pytest.mark.xfail(reason="the ledger looks names up that it has not checked, and PostgreSQL takes no NUL")
-@pytest.mark.parametrize("fields", [{"account_id": "ac\0me"}, {"asset": "cre\0dits"}], ids=["account", "asset"])
-def test_a_name_that_postgres_cannot_look_up_is_no_bug_of_ours(postgres_books, fields):
-    told = postgres_books.refusal("Audit", **fields)
+def test_an_asset_that_postgres_cannot_look_up_is_no_bug_of_ours(postgres_books):
+    assert postgres_books.refusal("Audit", asset="cre\0dits").reason == "ASSET_NOT_FOUND"
 
-    assert told.code in {"NOT_FOUND", "INVALID_ARGUMENT"}
+
+@pytest.mark.xfail(reason="the ledger looks up an account_id that it has not checked, and PostgreSQL takes no NUL")
+def test_an_account_that_postgres_cannot_look_up_is_no_bug_of_ours(postgres_books):
+    assert postgres_books.refusal("Audit", account_id="ac\0me").code in {"NOT_FOUND", "INVALID_ARGUMENT"}
 
 
 def test_an_account_is_opened_once(books):
@@ -150,6 +151,7 @@ def test_nothing_is_spent_that_is_not_there(books, rpc, amount):
         "asset": "credits",
         "scale": "0",
         "available": "40",
+        "pending": "0",
         "required": str(amount),
         "shortfall": str(amount - 40),
         "held": "60",
@@ -174,6 +176,7 @@ def test_a_balance_does_not_overflow(books):
         "asset": "credits",
         "scale": "0",
         "available": "40",
+        "pending": "0",
         "held": "60",
         "amount": str(INT64_MAX - 99),
         "limit": str(INT64_MAX),

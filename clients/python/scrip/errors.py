@@ -128,9 +128,12 @@ class InvalidField(InvalidArgument):
 
     Also raised, without a call, for an argument that no request can carry: an amount that is no whole number or does
     not fit an int64, a datetime without a time zone, an unknown source.
+
+    field, must   the first of the violations
     """
 
     field = _Said(str)
+    must = _Said(str)
 
 
 class InvalidPageToken(InvalidArgument):
@@ -258,6 +261,9 @@ class AmountAboveHold(FailedPrecondition):
     """
 
     hold_id = _Said(str)
+    account_id = _Said(str)
+    asset = _Said(str)
+    scale = _Said(int)
     held = _Said(int)
     required = _Said(int)
 
@@ -367,7 +373,7 @@ def invalid(field: str, rule: str) -> InvalidField:
         grpc.StatusCode.INVALID_ARGUMENT,
         ErrorReason.ERROR_REASON_INVALID_FIELD,
         message,
-        {"field": field},
+        {"field": field, "must": f"{rule}."},
         violations=(FieldViolation(field=field, description=message),),
         reason_name="INVALID_FIELD",
     )

@@ -37,6 +37,12 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_accounts_tenant_account_id", "accounts", ["tenant", "account_id"])
+    _create_entries_and_lines()
+    _create_lots_and_holds()
+    _create_totals_and_writers()
+
+
+def _create_entries_and_lines() -> None:
     op.create_table(
         "entries",
         sa.Column("account_key", sa.Uuid),
@@ -75,8 +81,6 @@ def upgrade() -> None:
         sa.CheckConstraint("debit <> credit", name="ck_lines_sides_differ"),
         sqlite_with_rowid=False,
     )
-    _create_lots_and_holds()
-    _create_totals_and_writers()
 
 
 def _create_lots_and_holds() -> None:

@@ -32,7 +32,7 @@ class CreditServiceStub(object):
     content writes nothing and is answered from the entry that the first one wrote, with `replayed` true; a repeat with
     other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for Capture and
     Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the same request may
-    succeed later. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or
+    succeed later. Every operation, a refused one or a repeat too, first writes what has run out on the account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or
     may not have been done: repeat it with the same request_id.
 
     An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists.
@@ -94,7 +94,7 @@ class CreditServiceServicer(object):
     content writes nothing and is answered from the entry that the first one wrote, with `replayed` true; a repeat with
     other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for Capture and
     Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the same request may
-    succeed later. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or
+    succeed later. Every operation, a refused one or a repeat too, first writes what has run out on the account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or
     may not have been done: repeat it with the same request_id.
 
     An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists.
@@ -251,7 +251,7 @@ class CreditService(object):
     content writes nothing and is answered from the entry that the first one wrote, with `replayed` true; a repeat with
     other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for Capture and
     Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the same request may
-    succeed later. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or
+    succeed later. Every operation, a refused one or a repeat too, first writes what has run out on the account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or
     may not have been done: repeat it with the same request_id.
 
     An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists.

@@ -31,7 +31,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Not used. Treat an unknown reason by the canonical code alone."""
     ERROR_REASON_INVALID_FIELD: _ErrorReason.ValueType  # 1
     """INVALID_ARGUMENT. A field is malformed; BadRequest names it and says what it must be.
-    Metadata: field. Example: "amount must be 1 to 9223372036854775807; it is 0."
+    Metadata: field, must (what it must be and is). Example: "amount must be 1 to 9223372036854775807; it is 0."
     """
     ERROR_REASON_INVALID_PAGE_TOKEN: _ErrorReason.ValueType  # 2
     """INVALID_ARGUMENT. The page token was not given out by this call, or was given out for other filters.
@@ -81,7 +81,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: "Hold hd_… was captured at 2026-02-01T00:00:00Z. Make a new hold."
     """
     ERROR_REASON_AMOUNT_ABOVE_HOLD: _ErrorReason.ValueType  # 32
-    """FAILED_PRECONDITION. The capture is above what the hold has. Metadata: hold_id, held, required.
+    """FAILED_PRECONDITION. The capture is above what the hold has. Metadata: hold_id, account_id, asset,
+    scale, held, required.
     Example: "Hold hd_… holds 60; 61 cannot be captured. Capture at most 60."
     """
     ERROR_REASON_BALANCE_OVERFLOW: _ErrorReason.ValueType  # 33
@@ -118,7 +119,7 @@ ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Not used. Treat an unknown reason by the canonical code alone."""
 ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 1
 """INVALID_ARGUMENT. A field is malformed; BadRequest names it and says what it must be.
-Metadata: field. Example: "amount must be 1 to 9223372036854775807; it is 0."
+Metadata: field, must (what it must be and is). Example: "amount must be 1 to 9223372036854775807; it is 0."
 """
 ERROR_REASON_INVALID_PAGE_TOKEN: ErrorReason.ValueType  # 2
 """INVALID_ARGUMENT. The page token was not given out by this call, or was given out for other filters.
@@ -168,7 +169,8 @@ ERROR_REASON_HOLD_NOT_ACTIVE: ErrorReason.ValueType  # 31
 Example: "Hold hd_… was captured at 2026-02-01T00:00:00Z. Make a new hold."
 """
 ERROR_REASON_AMOUNT_ABOVE_HOLD: ErrorReason.ValueType  # 32
-"""FAILED_PRECONDITION. The capture is above what the hold has. Metadata: hold_id, held, required.
+"""FAILED_PRECONDITION. The capture is above what the hold has. Metadata: hold_id, account_id, asset,
+scale, held, required.
 Example: "Hold hd_… holds 60; 61 cannot be captured. Capture at most 60."
 """
 ERROR_REASON_BALANCE_OVERFLOW: ErrorReason.ValueType  # 33

@@ -437,8 +437,8 @@ class Entry(_message.Message):
 
     @_builtins.property
     def recorded_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was written. Absent for a lapse that has happened but has not been written yet: the next change of the
-        account writes it with exactly this number and content.
+        """When it was written. Absent for a lapse that has happened but has not been written yet: the next operation on the
+        account writes it with this seq and content.
         """
 
     @_builtins.property
