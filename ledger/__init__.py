@@ -14,7 +14,7 @@ from ledger.books import Ledger, utc_now
 from ledger.chart import CHART, AccountType, Code, Source
 from ledger.database import DatabaseMisusedError, DatabaseUnavailableError, parse_url, shown_url
 from ledger.ids import AccountKey, IdPrefix, parse_id, public_id
-from ledger.migrations import migrate_database
+from ledger.migrations import migrate_database, require_migrated
 from ledger.model import (
     DEFAULT_ASSET,
     DEFAULT_TENANT,
@@ -119,6 +119,7 @@ __all__ = [
     "parse_id",
     "parse_url",
     "public_id",
+    "require_migrated",
     "shown_url",
     "utc_now",
 ]

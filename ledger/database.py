@@ -13,19 +13,25 @@ import psycopg
 from sqlalchemy import (
     URL,
     Column,
+    ColumnElement,
     Connection,
     Engine,
     FromClause,
+    Select,
+    Table,
     Text,
+    and_,
     bindparam,
     cast,
     column,
     create_engine,
     event,
     func,
+    literal_column,
     make_url,
     select,
     text,
+    true,
 )
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
@@ -162,6 +168,18 @@ class Database:
             .table_valued(*(column(c.name, c.type) for c in columns), name=parameter)
             .render_derived(with_types=True)
         )
+
+    def matching(self, listed: FromClause, table: Table, *conditions: ColumnElement[bool]) -> Select[Any]:
+        """The rows of a table whose columns are as in one of the listed rows.
+
+        PostgreSQL is made to look them up row by row. Left free, it reads the whole of another index for each of the
+        listed rows as long as it has no statistics, which a young database has not.
+        """
+        same = [table.c[column.name] == column for column in listed.c]
+        if self.is_sqlite:
+            return select(table).join(listed, and_(*same)).where(*conditions)
+        found = select(table).where(*same, *conditions).offset(literal_column("0")).lateral(f"found_{table.name}")
+        return select(found).select_from(listed.join(found, true()))
 
 
 def as_rows(rows: Iterable[Mapping[str, str | int]]) -> str:

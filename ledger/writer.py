@@ -223,7 +223,9 @@ class Writer:
             not_done = isinstance(error, CollisionError)
             outcome = NotDoneError(str(error)) if not_done else _incident(batch[0].operation, error)
             outcomes = [(batch[0].answer, outcome)]
-        log.debug("batch", operations=len(batch), ms=round((time.perf_counter() - began) * 1000, 2))
+        if structlog.is_configured():
+            # Unconfigured, as in a program that uses the ledger as a library, structlog prints even these.
+            log.debug("batch", operations=len(batch), ms=round((time.perf_counter() - began) * 1000, 2))
         return outcomes
 
     def _done(self, batch: list[Waiting], attempts_max: int) -> Delivery:

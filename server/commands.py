@@ -19,7 +19,7 @@ from scrip import Client, ScripError
 from scrip.v1.ledger_service_pb2 import AssetTrialBalance, TrialBalanceRow
 from scrip.v1.types_pb2 import Balance, Code, Entry
 
-from ledger import DatabaseMisusedError, DatabaseUnavailableError, Source, migrate_database, parse_url
+from ledger import DatabaseMisusedError, DatabaseUnavailableError, Source, parse_url, require_migrated
 from server.app import Server
 from server.config import Settings, setting_options
 from server.errors import text_of
@@ -189,7 +189,7 @@ def _target(server: str, database: str | None) -> Iterator[str]:
         return
     _require_there(database)
     # Says what is wrong with a database; a server would wait for it to get well.
-    migrate_database(database)
+    require_migrated(database)
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -115,7 +115,11 @@ class Model:
         self.done: dict[str, tuple[Operation, Written]] = {}
 
     def ask(self, operation: Operation, now: datetime) -> Said:
-        """What is to be answered; a refusal changes nothing."""
+        """What is to be answered. What has lapsed is settled in any case; besides that, a refusal changes nothing."""
+        if self.is_open:
+            self.settle(now)
+            # Time is that of the last entry; that somebody asked at some time is not remembered.
+            self.time = self.entries[-1].at
         tried = self._copy()
         try:
             said = tried.do(operation, now)

@@ -75,6 +75,18 @@ def check_not_newer(version: str | None) -> None:
         )
 
 
+def require_migrated(url: str) -> None:
+    """Raises DatabaseMisusedError unless the database has the schema of this Scrip; DatabaseUnavailableError."""
+    database = Database(url)
+    try:
+        version = schema_version(database)
+    finally:
+        database.close()
+    check_not_newer(version)
+    if version != newest_version():
+        raise DatabaseMisusedError(f"{database} lacks the schema of this Scrip. Run: scrip migrate --database …")
+
+
 def migrate_database(url: str) -> tuple[str | None, str]:
     """Runs the steps that a database lacks, as `migrate`, and lets go of it.
 

@@ -87,6 +87,15 @@ def test_a_file_that_another_server_holds_is_an_error_that_says_so(sqlite_url):
     assert "Error: Another Scrip server holds " in second.stderr
 
 
+def test_a_file_that_is_no_database_is_an_error_and_nothing_to_wait_for(tmp_path):
+    (tmp_path / "no.db").write_text("x" * 500)
+
+    served = ran("serve", "--listen", "127.0.0.1:0", "--database", f"sqlite:///{tmp_path / 'no.db'}")
+
+    assert served.returncode == 1
+    assert "Error: The file is not a database. Choose another file." in served.stderr
+
+
 def test_the_log_has_events_with_fields_and_no_password(postgres_url):
     url = postgres_url.replace("postgres@", "postgres:swordfish@")
     with serving("--database", url, "--log-format", "json", "--log-level", "debug") as server:

@@ -57,6 +57,8 @@ class Books:
             page_token_of_tokens=ask("History", asset="tokens", page_size=1).next_page_token,
         )
         clock.now += 60 * SECOND
+        # Any operation writes what has run out before; from here on nothing has.
+        ask.refusal("CheckAndDeduct", amount=1_000)
         return books
 
     def refusal(self, rpc: str, **fields: Any) -> Told:

@@ -13,7 +13,7 @@ from scrip.v1 import credit_service_pb2, ledger_service_pb2
 
 from tests.books import Clock
 from tests.conftest import ENGINES, audited
-from tests.server.asking import PATIENCE_S, asking, told
+from tests.server.asking import PATIENCE_S, asking, request, told
 from tests.server.books import Books
 
 SERVICES = [
@@ -55,11 +55,9 @@ def scalars(field: FieldDescriptor) -> st.SearchStrategy:
 
 @st.composite
 def messages(draw, kind) -> Message:
-    """Any message of a kind; each field may be left out."""
+    """A message of a kind, anything in its fields, some left out."""
     message = GetMessageClass(kind)()
-    for field in kind.fields:
-        if not draw(st.integers(0, 3)):
-            continue
+    for field in draw(st.lists(st.sampled_from(list(kind.fields)), unique=True)) if kind.fields else ():
         if field.message_type is None:
             setattr(message, field.name, draw(scalars(field)))
         elif field.message_type.GetOptions().map_entry:
@@ -71,8 +69,15 @@ def messages(draw, kind) -> Message:
 
 @st.composite
 def calls(draw) -> tuple[str, Message]:
+    """The path of an RPC and a request that is good but for some of its fields."""
     rpc = draw(st.sampled_from(RPCS))
-    return f"/{rpc.containing_service.full_name}/{rpc.name}", draw(messages(rpc.input_type))
+    message = request(rpc.name, **({"hold_id": "<open_hold>"} if rpc.name in {"Capture", "Release"} else {}))
+    odd = draw(messages(rpc.input_type))
+    names = [field.name for field, _ in odd.ListFields()]
+    for name in draw(st.lists(st.sampled_from(names), max_size=2)) if names else ():
+        message.ClearField(name)
+        message.MergeFrom(type(odd)(**{name: getattr(odd, name)}))
+    return f"/{rpc.containing_service.full_name}/{rpc.name}", message
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -90,7 +95,7 @@ def books(request, tmp_path_factory):
 def test_any_request_is_answered_or_refused_with_a_reason(books):
     outcomes = Counter()
 
-    @settings(max_examples=600)
+    @settings(max_examples=300)
     @given(calls())
     def ask(call):
         outcomes[_outcome(books, *call)] += 1
@@ -99,8 +104,8 @@ def test_any_request_is_answered_or_refused_with_a_reason(books):
 
     assert "INTERNAL" not in outcomes
     # Else the requests would all be refused for the same, and show little.
-    assert outcomes["OK"] > 100
-    assert len(outcomes) > 8
+    assert outcomes["OK"] > 50
+    assert len(outcomes) > 6
 
 
 def _outcome(books: Books, path: str, message: Message) -> str:

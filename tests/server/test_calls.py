@@ -125,10 +125,23 @@ def test_a_read_that_takes_long_keeps_no_change_waiting(database_url):
     with asking(database_url, gate, readers=1) as ask:
         ask("OpenAccount")
         with gate.closed():
+            balance = ask.later("GetBalance")
+            gate.wait_until_reached()
+
+            assert ask("Grant", amount=7).balance.available == 7
+        assert balance.result(PATIENCE_S).balances
+
+
+def test_an_audit_that_takes_long_keeps_nobody_waiting(database_url):
+    gate = Gate("scrip-auditor")
+    with asking(database_url, gate, readers=1) as ask:
+        ask("OpenAccount")
+        with gate.closed():
             audit = ask.later("Audit", account_id=None)
             gate.wait_until_reached()
 
             assert ask("Grant", amount=7).balance.available == 7
+            assert available(ask) == 7
         assert audit.result(PATIENCE_S).clean
 
 

@@ -50,7 +50,7 @@ ERRORS = {
         Reason.INSUFFICIENT_CREDITS, **STANDING, required=60, shortfall=20, held_until=FEBRUARY
     ),
     "HOLD_NOT_ACTIVE": refusal(Reason.HOLD_NOT_ACTIVE, hold_id="hd_…", state="captured", ended_at=FEBRUARY),
-    "AMOUNT_ABOVE_HOLD": refusal(Reason.AMOUNT_ABOVE_HOLD, hold_id="hd_…", held=60, required=61),
+    "AMOUNT_ABOVE_HOLD": refusal(Reason.AMOUNT_ABOVE_HOLD, **ACME, scale=0, hold_id="hd_…", held=60, required=61),
     "BALANCE_OVERFLOW": refusal(Reason.BALANCE_OVERFLOW, **STANDING, amount=2, limit=2**63 - 1),
     "QUEUE_FULL": QueueFullError(10_000),
     "DATABASE_UNAVAILABLE": DatabaseUnavailableError("what the driver said"),

@@ -17,6 +17,7 @@ IN_2026_S = 1_767_312_000
 
 CHANGES_OF_AMOUNTS = ("Grant", "CheckAndDeduct", "Hold")
 ABOUT_ACCOUNTS = ("OpenAccount", *CHANGES_OF_AMOUNTS, "GetBalance", "History")
+READS_OF_ALL = ("Audit", "TrialBalance")
 ABOUT_HOLDS = ("Capture", "Release")
 CHANGES = ("OpenAccount", *CHANGES_OF_AMOUNTS, *ABOUT_HOLDS)
 
@@ -109,10 +110,15 @@ def test_an_account_id_is_1_to_128_printable_ascii_characters(sqlite_books, text
     assert_malformed(sqlite_books, "account_id", "Grant", account_id=text)
 
 
-@pytest.mark.parametrize("account_id", named({"none": None, "too long": "x" * 129, "with a NUL": "\0"}))
-@pytest.mark.parametrize("rpc", ABOUT_ACCOUNTS)
+@pytest.mark.parametrize("account_id", named({"too long": "x" * 129, "with a NUL": "\0"}))
+@pytest.mark.parametrize("rpc", [*ABOUT_ACCOUNTS, "Audit"])
 def test_every_request_about_an_account_checks_its_name(sqlite_books, rpc, account_id):
     assert_malformed(sqlite_books, "account_id", rpc, account_id=account_id)
+
+
+@pytest.mark.parametrize("rpc", ABOUT_ACCOUNTS)
+def test_every_request_about_an_account_names_it(sqlite_books, rpc):
+    assert_malformed(sqlite_books, "account_id", rpc, account_id=None)
 
 
 @pytest.mark.parametrize("asset", named(NOT_ASSETS))
@@ -121,9 +127,10 @@ def test_an_asset_has_a_plain_name(sqlite_books, rpc, asset):
     assert_malformed(sqlite_books, "asset", rpc, asset=asset)
 
 
-@pytest.mark.parametrize("rpc", ABOUT_ACCOUNTS)
-def test_every_request_about_an_account_checks_the_name_of_its_asset(sqlite_books, rpc):
-    assert_malformed(sqlite_books, "asset", rpc, asset="Credits")
+@pytest.mark.parametrize("asset", named({"in capitals": "Credits", "with a NUL": "\0", "endless": "a" * 100_000}))
+@pytest.mark.parametrize("rpc", [*ABOUT_ACCOUNTS, *READS_OF_ALL])
+def test_every_request_checks_the_name_of_its_asset(sqlite_books, rpc, asset):
+    assert_malformed(sqlite_books, "asset", rpc, asset=asset)
 
 
 def test_an_asset_is_not_defined_without_a_name(sqlite_books):

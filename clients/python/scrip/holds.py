@@ -169,7 +169,7 @@ def _leave(held: Held, error: BaseException | None) -> Steps[None]:
         return
     if error is None:
         warnings.warn(
-            f"Hold {held.hold_id} was released, because its block ended without capture() or release(). Say which.",
+            f"Nothing of hold {held.hold_id} was captured: its block ended without capture() or release(). Say which.",
             UnsettledHoldWarning,
             stacklevel=4,  # over follow and __exit__ to the block
         )
