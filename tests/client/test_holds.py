@@ -119,7 +119,7 @@ def test_a_hold_block_that_says_nothing_releases_the_hold_and_warns_where_it_sta
     script.answer("Hold", HELD)
     script.answer("Release", RELEASED)
 
-    with pytest.warns(scrip.UnsettledHoldWarning, match="Hold hd_1 was released") as warned:
+    with pytest.warns(scrip.UnsettledHoldWarning, match="Nothing of hold hd_1 was captured") as warned:
         way.block(target, silent)
 
     assert script.rpcs() == ["Hold", "Release"]
