@@ -117,15 +117,24 @@ def repeats(draw, asked: Sequence[Operation], model: Model) -> Operation:
     earlier = draw(st.sampled_from(asked))
     if draw(st.booleans()):
         return earlier
+    if draw(st.booleans()):
+        return _another_operation(earlier)
     if isinstance(earlier, OpenAccount):
         return replace(earlier, memo=Memo(reference="another"))
     if isinstance(earlier, Release):
         return replace(earlier, hold=draw(_hold_numbers(model)))
     if isinstance(earlier, Capture):
         return replace(earlier, amount=draw(st.none() | st.integers(0, 3)), hold=draw(_hold_numbers(model)))
-    if draw(st.booleans()):
-        return Deduct(request_id=earlier.request_id, account=earlier.account, amount=draw(st.integers(1, 3)))
     return replace(earlier, amount=earlier.amount + 1)
+
+
+def _another_operation(earlier: Operation) -> Operation:
+    """Alike in every word but the operation itself, as far as that can be."""
+    if isinstance(earlier, Capture | Release):
+        other = Release if isinstance(earlier, Capture) else Capture
+        return other(request_id=earlier.request_id, tenant=earlier.tenant, key=earlier.key, hold=earlier.hold)
+    other = PlaceHold if isinstance(earlier, Deduct) else Deduct
+    return other(request_id=earlier.request_id, account=earlier.account, amount=getattr(earlier, "amount", 1))
 
 
 def moments_that_matter(model: Model, now: datetime) -> st.SearchStrategy[datetime]:

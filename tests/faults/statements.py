@@ -1,5 +1,6 @@
 """Watches, holds and breaks what the writers of servers send to their database, through SQLAlchemy's events."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -63,14 +64,14 @@ def failures() -> Iterator[list[psycopg.Error]]:
 
 
 class Gate:
-    """Holds a server's writer before the first statement that begins with the given words."""
+    """Holds a server's writer before the first statement that contains the given words."""
 
-    def __init__(self, server: str, beginning: str) -> None:
-        self._server, self._beginning = server, beginning
+    def __init__(self, server: str, words: str) -> None:
+        self._server, self._words = server, re.compile(rf"\b{words}\b")
         self._reached, self._open = threading.Event(), threading.Event()
 
     def __call__(self, server: str, statement: str, _connection: Connection) -> None:
-        if server == self._server and statement.startswith(self._beginning) and not self._reached.is_set():
+        if server == self._server and self._words.search(statement) and not self._reached.is_set():
             self._reached.set()
             assert self._open.wait(PATIENCE_S)
 

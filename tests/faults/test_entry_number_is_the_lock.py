@@ -145,7 +145,7 @@ def test_one_opening_sent_to_two_servers_at_once_has_one_effect_and_one_replay(t
 @pytest.mark.parametrize("table", ["lots", "holds", "entries"])
 def test_what_another_server_writes_between_two_reads_is_not_half_seen(two, table):
     asked = opening()
-    gate = Gate("second", f"SELECT {table}.")
+    gate = Gate("second", f"FROM {table}")
 
     with before_each(gate):
         second = two[1].queue(asked)
@@ -161,7 +161,7 @@ def test_what_another_server_writes_between_two_reads_is_not_half_seen(two, tabl
 @pytest.mark.parametrize("table", ["lots", "holds", "entries"])
 def test_without_row_locks_no_refusal_rests_on_half_of_what_another_server_wrote(two, table):
     open_accounts(two[0], ACME, credits_each=40)
-    gate = Gate("second", f"SELECT {table}.")
+    gate = Gate("second", f"FROM {table}")
 
     with before_each(gate):
         second = two[1].queue(deducting(60))
@@ -179,7 +179,7 @@ def test_without_row_locks_no_refusal_rests_on_half_of_what_another_server_wrote
 @pytest.mark.parametrize("table", ["lots", "holds", "entries"])
 def test_without_row_locks_a_grant_that_is_half_seen_breaks_nothing(two, table):
     open_accounts(two[0], ACME, credits_each=40)
-    gate = Gate("second", f"SELECT {table}.")
+    gate = Gate("second", f"FROM {table}")
 
     with before_each(gate):
         second = two[1].queue(deducting(90))
