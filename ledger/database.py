@@ -118,6 +118,8 @@ class Database:
         if not self.is_sqlite or self._lock_file is not None:
             return
         path = Path(str(self.url.database))
+        if path.is_dir():
+            raise DatabaseMisusedError(f"{path} is a directory, not a database. Name a file in it.")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = os.open(f"{path.resolve()}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -208,7 +210,8 @@ def parse_url(url: str) -> URL:
 
 def shown_url(url: URL) -> str:
     """A database URL as it may be shown: without its password, and without the driver, which is always the same."""
-    return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
+    query = {name: "***" if "pass" in name else value for name, value in url.query.items()}
+    return url.set(drivername=url.get_backend_name(), query=query).render_as_string(hide_password=True)
 
 
 # What an error means is told from the classes of these drivers.

@@ -111,7 +111,7 @@ def _duration(field: str, duration: timedelta | None, longest: timedelta) -> Vio
     if duration is None or timedelta(0) < duration <= longest:
         return None
     return Violation(
-        field=field, must=f"must be more than 0 and at most {longest.days} days; it is {duration.total_seconds():g} s."
+        field=field, must=f"must be more than 0 and at most {longest.days} days; it is {_text_of(duration)}."
     )
 
 

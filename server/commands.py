@@ -26,6 +26,10 @@ from server.errors import text_of
 from server.output import Cell, Format, format_option, rendered
 
 AUDIT_DEADLINE_S: Final = 3_600.0
+# Of the columns of a history; json and csv have all.
+_FITS_A_SCREEN: Final = (
+    "seq", "effective_at", "kind", "lines", "available", "held", "owed", "request_id", "entry_id",
+)  # fmt: skip
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -130,7 +134,10 @@ def balance(client: Client, account: str, form: Format) -> None:
 def history(client: Client, account: str, asset: str, limit: int, form: Format) -> None:
     """List the entries of an account, newest first."""
     found = client.history(account, asset=asset, page_size=min(limit or 500, 500))
-    click.echo(rendered([_entry_row(entry) for entry in islice(found, limit or None)], form))
+    rows = [_entry_row(entry) for entry in islice(found, limit or None)]
+    if form is Format.TABLE:
+        rows = [{name: row[name] for name in _FITS_A_SCREEN} for row in rows]
+    click.echo(rendered(rows, form))
 
 
 @click.command("trial-balance")
@@ -250,6 +257,12 @@ def _entry_row(entry: Entry) -> Mapping[str, Cell]:
         "owed": entry.balance.owed,
         "request_id": entry.request_id,
         "entry_id": entry.entry_id,
+        "pending": entry.balance.pending,
+        "recorded_at": text_of(entry.recorded_at.ToDatetime(tzinfo=UTC)) if entry.HasField("recorded_at") else None,
+        "description": entry.memo.description,
+        "reference": entry.memo.reference,
+        "actor": entry.memo.actor,
+        "hash": entry.hash.hex(),
     }
 
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypedDict
+from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -43,6 +44,7 @@ from ledger import (
 )
 from server.errors import RefusedError
 
+_NO_HOLD: Final = (AccountKey(UUID(int=0)), 0)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NANOS: Final = 1_000_000_000
 # What a Timestamp and a Duration of protobuf may hold.
@@ -116,7 +118,7 @@ def place_hold(request: credit_pb.HoldRequest, tenant: str) -> PlaceHold:
 def capture(request: credit_pb.CaptureRequest, tenant: str) -> Capture:
     """The operation a request asks for; raises MalformedError, and RefusedError for an id that names no hold."""
     key, hold = _hold(request.hold_id)
-    return Capture(
+    operation = Capture(
         request_id=request.request_id,
         tenant=tenant,
         key=key,
@@ -124,12 +126,16 @@ def capture(request: credit_pb.CaptureRequest, tenant: str) -> Capture:
         amount=request.amount if request.HasField("amount") else None,
         memo=_memo(request),
     )
+    _refuse_made_up_hold(request.hold_id)
+    return operation
 
 
 def release(request: credit_pb.ReleaseRequest, tenant: str) -> Release:
     """The operation a request asks for; raises MalformedError, and RefusedError for an id that names no hold."""
     key, hold = _hold(request.hold_id)
-    return Release(request_id=request.request_id, tenant=tenant, key=key, hold=hold, memo=_memo(request))
+    operation = Release(request_id=request.request_id, tenant=tenant, key=key, hold=hold, memo=_memo(request))
+    _refuse_made_up_hold(request.hold_id)
+    return operation
 
 
 class Change(TypedDict):
@@ -248,10 +254,13 @@ def _lot(entry: Entry, terms: LotTerms) -> types_pb.Lot:
 def _hold(hold_id: str) -> tuple[AccountKey, int]:
     if not hold_id:
         raise _malformed("hold_id", "must be what Hold answered with; it is empty.")
-    parsed = parse_id(IdPrefix.HOLD, hold_id)
-    if parsed is None:
+    return parse_id(IdPrefix.HOLD, hold_id) or _NO_HOLD
+
+
+def _refuse_made_up_hold(hold_id: str) -> None:
+    """Raises RefusedError for what cannot be the id of a hold; to be called when the other fields are right."""
+    if parse_id(IdPrefix.HOLD, hold_id) is None:
         raise RefusedError(Refused(reason=Reason.HOLD_NOT_FOUND, figures={"hold_id": hold_id}))
-    return parsed
 
 
 _WithMemo = (

@@ -186,7 +186,6 @@ def test_a_password_is_not_shown(run):
         assert "swordfish" not in result.output
 
 
-@pytest.mark.xfail(reason="only the password before the host is hidden")
 def test_a_password_among_the_parameters_is_not_shown(run):
     result = run("config", SCRIP_DATABASE="postgresql://db/scrip?user=scrip&password=swordfish")
 

@@ -30,11 +30,12 @@ class CreditServiceStub:
     """Grants, holds and spends the credits of customers.
 
     Every change takes a `request_id`: 1 to 128 printable ASCII characters, unique per account. A repeat with the same
-    content writes nothing and is answered from the entry that the first one wrote, with `replayed` true; a repeat with
-    other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for Capture and
-    Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the same request may
-    succeed later. Every operation, a refused one or a repeat too, first writes what has run out on the account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or
-    may not have been done: repeat it with the same request_id.
+    content writes nothing of its own and is answered from the entry that the first one wrote, with `replayed` true; a
+    repeat with other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for
+    Capture and Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the
+    same request may succeed later. Every operation, a refused one or a repeat too, first writes what has run out on the
+    account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or may
+    not have been done: repeat it with the same request_id.
 
     An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists.
     Instants lie in the years 1970 to 8999 and count to the microsecond; what is finer is cut off.
@@ -110,11 +111,12 @@ class CreditServiceAsyncStub(CreditServiceStub):
     """Grants, holds and spends the credits of customers.
 
     Every change takes a `request_id`: 1 to 128 printable ASCII characters, unique per account. A repeat with the same
-    content writes nothing and is answered from the entry that the first one wrote, with `replayed` true; a repeat with
-    other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for Capture and
-    Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the same request may
-    succeed later. Every operation, a refused one or a repeat too, first writes what has run out on the account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or
-    may not have been done: repeat it with the same request_id.
+    content writes nothing of its own and is answered from the entry that the first one wrote, with `replayed` true; a
+    repeat with other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for
+    Capture and Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the
+    same request may succeed later. Every operation, a refused one or a repeat too, first writes what has run out on the
+    account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or may
+    not have been done: repeat it with the same request_id.
 
     An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists.
     Instants lie in the years 1970 to 8999 and count to the microsecond; what is finer is cut off.
@@ -186,11 +188,12 @@ class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
     """Grants, holds and spends the credits of customers.
 
     Every change takes a `request_id`: 1 to 128 printable ASCII characters, unique per account. A repeat with the same
-    content writes nothing and is answered from the entry that the first one wrote, with `replayed` true; a repeat with
-    other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for Capture and
-    Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the same request may
-    succeed later. Every operation, a refused one or a repeat too, first writes what has run out on the account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or
-    may not have been done: repeat it with the same request_id.
+    content writes nothing of its own and is answered from the entry that the first one wrote, with `replayed` true; a
+    repeat with other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for
+    Capture and Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the
+    same request may succeed later. Every operation, a refused one or a repeat too, first writes what has run out on the
+    account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or may
+    not have been done: repeat it with the same request_id.
 
     An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists.
     Instants lie in the years 1970 to 8999 and count to the microsecond; what is finer is cut off.

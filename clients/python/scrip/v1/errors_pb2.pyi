@@ -5,7 +5,8 @@ The reasons a call can be answered with an error.
 
 Each error carries a canonical gRPC code, one google.rpc.ErrorInfo whose domain is "scrip" and whose reason is the
 name of a value below without its prefix, and every figure of the message in the ErrorInfo's metadata; instants there
-are RFC 3339 in UTC. Malformed requests also carry google.rpc.BadRequest, and errors worth a retry google.rpc.RetryInfo.
+are RFC 3339 in UTC. Malformed requests also carry google.rpc.BadRequest, and errors worth a retry
+google.rpc.RetryInfo.
 """
 
 from google.protobuf import descriptor as _descriptor
@@ -71,8 +72,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: "Asset credits has scale 0 for ever; it cannot become 2. Define another asset."
     """
     ERROR_REASON_INSUFFICIENT_CREDITS: _ErrorReason.ValueType  # 30
-    """FAILED_PRECONDITION. Not enough is available. Metadata: account_id, asset, scale, available, pending, held, required,
-    shortfall, and held_until (when the first open hold runs out) if something is held.
+    """FAILED_PRECONDITION. Not enough is available. Metadata: account_id, asset, scale, available, pending, held,
+    required, shortfall, and held_until (when the first open hold runs out) if something is held.
     Example: "Account acme has 40 credits available; this needs 60. Grant credits or ask for less."
     """
     ERROR_REASON_HOLD_NOT_ACTIVE: _ErrorReason.ValueType  # 31
@@ -159,8 +160,8 @@ ERROR_REASON_ASSET_EXISTS: ErrorReason.ValueType  # 22
 Example: "Asset credits has scale 0 for ever; it cannot become 2. Define another asset."
 """
 ERROR_REASON_INSUFFICIENT_CREDITS: ErrorReason.ValueType  # 30
-"""FAILED_PRECONDITION. Not enough is available. Metadata: account_id, asset, scale, available, pending, held, required,
-shortfall, and held_until (when the first open hold runs out) if something is held.
+"""FAILED_PRECONDITION. Not enough is available. Metadata: account_id, asset, scale, available, pending, held,
+required, shortfall, and held_until (when the first open hold runs out) if something is held.
 Example: "Account acme has 40 credits available; this needs 60. Grant credits or ask for less."
 """
 ERROR_REASON_HOLD_NOT_ACTIVE: ErrorReason.ValueType  # 31
