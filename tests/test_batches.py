@@ -158,9 +158,9 @@ def test_any_cut_into_batches_gives_the_same_books_on_postgresql(postgres_batche
 
 @pytest.mark.soak
 def test_any_cut_into_batches_gives_the_same_books_on_sqlite_for_long(sqlite_batcher):
-    run_batches(sqlite_batcher, 1_000, max_examples=5_000, derandomize=False)
+    run_batches(sqlite_batcher, 500, max_examples=5_000, derandomize=False)
 
 
 @pytest.mark.soak
 def test_any_cut_into_batches_gives_the_same_books_on_postgresql_for_long(postgres_batcher):
-    run_batches(postgres_batcher, 500, max_examples=2_000, derandomize=False)
+    run_batches(postgres_batcher, 200, max_examples=2_000, derandomize=False)

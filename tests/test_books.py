@@ -1,0 +1,112 @@
+"""What becomes of a ledger that is closed, whose answers cannot be told, or whose books a bug has touched."""
+
+from concurrent.futures import Future
+
+import pytest
+from sqlalchemy import text
+
+from ledger import (
+    AccountName,
+    DatabaseUnavailableError,
+    Ledger,
+    MalformedError,
+    OpenAccount,
+    Settle,
+    StoppingError,
+    deliver,
+)
+from ledger.database import Database
+from tests.books import ACME, DAY, Clock, deducting, granting, opening
+
+PATIENCE_S = 10
+
+
+def test_a_closed_ledger_neither_writes_nor_reads(sqlite_url, clock):
+    ledger = Ledger(sqlite_url, clock=clock)
+    ledger.open()
+    ledger.execute(opening())
+
+    ledger.close()
+
+    for ask in (
+        lambda: ledger.execute(granting(1)),
+        lambda: ledger.balances(ACME.tenant, ACME.account_id),
+        lambda: ledger.define_asset(ACME.tenant, "tokens", 6),
+    ):
+        with pytest.raises((DatabaseUnavailableError, StoppingError)):
+            ask()
+
+
+def test_a_ledger_that_drains_takes_nothing_more_but_can_be_read(ledger):
+    ledger.execute(opening())
+
+    ledger.drain()
+
+    with pytest.raises(StoppingError):
+        ledger.execute(granting(1))
+    assert ledger.balances(ACME.tenant, ACME.account_id).balances[0].available == 0
+
+
+def test_the_writer_lives_on_when_nobody_can_be_told(sqlite_url, clock):
+    told = []
+
+    def deliver_but_first(outcomes):
+        told.append(outcomes)
+        if len(told) == 1:
+            raise BrokenPipeError("nobody listens")
+        deliver(outcomes)
+
+    with Ledger(sqlite_url, clock=clock, deliver_all=deliver_but_first) as ledger:
+        unheard = Future()
+        ledger.submit(opening(), unheard)
+        with pytest.raises(Exception, match="the outcome is unknown"):
+            unheard.result(PATIENCE_S)
+
+        heard = ledger.queue(granting(7))
+
+        assert heard.result(PATIENCE_S).entry.available == 7
+
+
+def test_a_tenant_with_a_slash_cannot_take_another_tenants_account():
+    with pytest.raises(MalformedError, match="tenant must be"):
+        OpenAccount(request_id="r", account=AccountName(tenant="a/b", account_id="c", asset="d"))
+
+
+def test_sweeping_writes_the_lapses_of_every_idle_account(sqlite_url):
+    clock = Clock()
+    with Ledger(sqlite_url, clock=clock) as ledger:
+        names = [AccountName(tenant=ACME.tenant, account_id=f"customer-{n}", asset=ACME.asset) for n in range(250)]
+        asked = [ledger.queue(ask) for name in names for ask in (opening(name), granting(1, name, ttl=DAY))]
+        for answer in asked:
+            answer.result(PATIENCE_S)
+        clock.now += DAY
+
+        swept, again = ledger.sweep(), ledger.sweep()
+
+    assert (swept, again) == (250, 0)
+
+
+def test_an_account_that_cannot_be_settled_keeps_no_other_from_its_turn(tmp_path):
+    clock = Clock()
+    with Ledger(f"sqlite:///{tmp_path / 'touched.db'}", clock=clock) as ledger:
+        ledger.execute(opening())
+        ledger.execute(granting(5, ttl=DAY))
+        healthy = AccountName(tenant=ACME.tenant, account_id="healthy", asset=ACME.asset)
+        ledger.execute(opening(healthy))
+        ledger.execute(granting(5, healthy))
+        _touch(ledger, "UPDATE accounts SET available = 1 WHERE account_id = 'acme'")
+        clock.now += DAY
+
+        broken, well = ledger.queue(Settle(key=ACME.key)), ledger.queue(deducting(5, healthy))
+
+        assert well.result(PATIENCE_S).entry.available == 0
+        with pytest.raises(Exception, match="incident"):
+            broken.result(PATIENCE_S)
+
+
+def _touch(ledger, statement):
+    database = Database(str(ledger))
+    with database.write() as connection:
+        assert connection.execute(text(statement)).rowcount == 1
+        connection.commit()
+    database.close()
