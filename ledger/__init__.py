@@ -44,7 +44,6 @@ from ledger.operations import (
     Violation,
 )
 from ledger.reports import (
-    PAGE_SIZE_MAX,
     AssetTrialBalance,
     AuditReport,
     Balance,
@@ -69,7 +68,6 @@ __all__ = [
     "DEFAULT_ASSET",
     "DEFAULT_TENANT",
     "NO_MEMO",
-    "PAGE_SIZE_MAX",
     "Accepted",
     "AccountKey",
     "AccountName",

@@ -126,7 +126,7 @@ class Ledger:
 
     def _require_open(self) -> None:
         if not self._is_open:
-            raise DatabaseUnavailableError("the database has not been reached yet")
+            raise DatabaseUnavailableError("the books are not open")
 
     def submit(self, operation: Operation, answer: Answer, deadline: float | None = None) -> None:
         """Queues an operation; see Writer.submit."""

@@ -155,9 +155,10 @@ def capture(state: State, operation: Capture, now: datetime) -> Accepted | Refus
 
     refuses   HOLD_NOT_FOUND, HOLD_NOT_ACTIVE, AMOUNT_ABOVE_HOLD, in that order
     """
-    draft, hold = _open_hold(state, operation, now)
-    if isinstance(hold, Refused):
-        return hold
+    found = _open_hold(state, operation, now)
+    if isinstance(found, Refused):
+        return found
+    draft, hold = found
     amount = hold.amount if operation.amount is None else operation.amount
     if amount > hold.amount:
         hold_id = public_id(IdPrefix.HOLD, operation.key, hold.number)
@@ -167,7 +168,7 @@ def capture(state: State, operation: Capture, now: datetime) -> Accepted | Refus
             hold_id=hold_id,
             account_id=name.account_id,
             asset=name.asset,
-            scale=_scale(state),
+            scale=state.scale,
             held=hold.amount,
             required=amount,
         )
@@ -183,9 +184,10 @@ def release(state: State, operation: Release, now: datetime) -> Accepted | Refus
 
     refuses   HOLD_NOT_FOUND, HOLD_NOT_ACTIVE, in that order
     """
-    draft, hold = _open_hold(state, operation, now)
-    if isinstance(hold, Refused):
-        return hold
+    found = _open_hold(state, operation, now)
+    if isinstance(found, Refused):
+        return found
+    draft, hold = found
 
     lines = draft.give_back(hold.drawn, draft.at)
     ended = replace(hold, state=HoldState.RELEASED, ended_at=draft.at)
@@ -206,7 +208,7 @@ _DECIDERS: MappingProxyType[type[Request], Callable[[State, Any, datetime], Acce
 
 
 def _accepted(state: State, draft: Draft, entry: Entry) -> Accepted:
-    return Accepted(account_name=draft.account.name, scale=_scale(state), entry=entry, posting=draft.posting())
+    return Accepted(account_name=draft.account.name, scale=state.scale, entry=entry, posting=draft.posting())
 
 
 def _refused(reason: Reason, **figures: Figure) -> Refused:
@@ -219,12 +221,6 @@ def _account_of(state: State) -> Account:
     return state.account
 
 
-def _scale(state: State) -> int:
-    if state.asset is None:
-        raise AssertionError("an account that is open counts an asset that is defined")
-    return state.asset.scale
-
-
 def _is_known(state: State, operation: Capture | Release) -> bool:
     """False for a hold that is not there and for one of another tenant, which looks the same from outside."""
     account = state.account
@@ -235,7 +231,7 @@ def _repeat(state: State, posted: Entry, operation: Request) -> Accepted | Refus
     """The first answer again, or REQUEST_ID_REUSED if something else was asked for then."""
     asked = operation.fingerprint()
     if posted.kind is operation.kind and posted.fingerprint == asked:
-        return Accepted(account_name=_account_of(state).name, scale=_scale(state), entry=posted, posting=None)
+        return Accepted(account_name=_account_of(state).name, scale=state.scale, entry=posted, posting=None)
     fields = fields_that_differ(posted.fingerprint, asked) if posted.kind is operation.kind else ("operation",)
     return _refused(
         Reason.REQUEST_ID_REUSED,
@@ -257,7 +253,7 @@ def _standing(state: State, draft: Draft) -> dict[str, Figure]:
     return {
         "account_id": name.account_id,
         "asset": name.asset,
-        "scale": _scale(state),
+        "scale": state.scale,
         "available": draft.spendable,
         "pending": draft.pending,
         "held": draft.account.held,
@@ -282,19 +278,19 @@ def _draw(state: State, operation: Deduct | PlaceHold, now: datetime) -> tuple[D
     return Refused(reason=Reason.INSUFFICIENT_CREDITS, figures=figures)
 
 
-def _open_hold(state: State, operation: Capture | Release, now: datetime) -> tuple[Draft, Hold | Refused]:
+def _open_hold(state: State, operation: Capture | Release, now: datetime) -> tuple[Draft, Hold] | Refused:
     """The hold that the operation names, or HOLD_NOT_ACTIVE if it has ended by now."""
     draft = Draft(state, _account_of(state), now)
     hold = draft.hold(operation.hold)
     if hold is None:
         raise AssertionError("a hold that is not known is refused before")
-    if hold.state is HoldState.OPEN:
+    if hold.ended_at is None:
         return draft, hold
-    return draft, _refused(
+    return _refused(
         Reason.HOLD_NOT_ACTIVE,
         hold_id=public_id(IdPrefix.HOLD, operation.key, hold.number),
         state=hold.state.value,
-        ended_at=hold.ended_at or draft.at,
+        ended_at=hold.ended_at,
     )
 
 

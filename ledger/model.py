@@ -338,6 +338,13 @@ class State:
     posted: dict[str, Entry] = field(default_factory=dict)
     settled_at: datetime | None = None
 
+    @property
+    def scale(self) -> int:
+        """The decimal places of the account's asset; only of an asset that is defined."""
+        if self.asset is None:
+            raise AssertionError("an account that is open counts an asset that is defined")
+        return self.asset.scale
+
     def apply(self, posting: Posting) -> None:
         """Takes over what was decided, so that the next operation of the batch sees it."""
         self.account = posting.account

@@ -165,7 +165,7 @@ class Reports:
         more = len(found) > size
         return Page(
             name=name,
-            scale=_scale(state),
+            scale=state.scale,
             entries=tuple(found[:size]),
             next_page_token=page_token(filters, found[size - 1].seq) if more else "",
         )
@@ -182,7 +182,7 @@ class Reports:
         found += [entry for entry in _unwritten(account, state, self._clock()) if entry.seq == seq]
         if not found:
             return None
-        return FoundEntry(name=account.name, scale=_scale(state), entry=found[0])
+        return FoundEntry(name=account.name, scale=state.scale, entry=found[0])
 
     def trial_balance(self, tenant: str, asset: str | None) -> TrialBalance | Refused:
         """What was debited and credited per code, in one asset or all; what has lapsed is counted as such.
@@ -354,18 +354,12 @@ def _balance(account: Account, state: State, now: datetime) -> Balance:
     draft = Draft(state, account, now, recorded=False)
     return Balance(
         name=account.name,
-        scale=_scale(state),
+        scale=state.scale,
         available=draft.spendable,
         held=draft.account.held,
         owed=draft.account.owed,
         pending=draft.pending,
     )
-
-
-def _scale(state: State) -> int:
-    if state.asset is None:
-        raise AssertionError("an account that is open counts an asset that is defined")
-    return state.asset.scale
 
 
 def _overdue(now: datetime) -> CompoundSelect[Any]:

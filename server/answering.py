@@ -20,7 +20,7 @@ from ledger import (
     NotDoneError,
     Refused,
 )
-from server.errors import RefusedError, abort, status_of
+from server.errors import RefusedError, abort, code_of, status_of
 
 log = structlog.get_logger()
 
@@ -85,7 +85,7 @@ def _answered(name: str, handler: Callable[[Any, Any, Context], Any]) -> Callabl
             return answer  # noqa: TRY300
         except Exception as error:  # noqa: BLE001 -- whatever it is, its text must not reach the caller
             status = status_of(error if isinstance(error, _TOLD) else _incident(name, error))
-            code = status.code
+            code = code_of(status).name
             await abort(context, status)
         finally:
             log.debug("rpc", method=name, code=code, ms=round((time.perf_counter() - began) * 1000, 2))

@@ -134,8 +134,13 @@ def status_of(error: Exception) -> Status:
 async def abort(context: grpc.aio.ServicerContext[Message, Message], status: Status) -> NoReturn:
     """Ends the call with the status and its details."""
     details = (("grpc-status-details-bin", status.SerializeToString()),)
-    await context.abort(_CODES[status.code], status.message, trailing_metadata=details)
+    await context.abort(code_of(status), status.message, trailing_metadata=details)
     raise AssertionError("abort raises")
+
+
+def code_of(status: Status) -> grpc.StatusCode:
+    """The canonical code of a status."""
+    return _CODES[status.code]
 
 
 def text_of(instant: datetime) -> str:

@@ -5,6 +5,7 @@ Each target takes the same requests and gives the same answers, so that a scenar
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -205,15 +206,15 @@ def operation_of(asked: Asked, tenant: str) -> Operation:
     raise AssertionError(asked.command)
 
 
-class LibraryTarget:
+class LibraryTarget(ABC):
     """What the targets that speak the ledger's values have in common."""
 
     def __init__(self, clock: Clock, tenant: str = DEFAULT_TENANT) -> None:
         self.clock = clock
         self.tenant = tenant
 
-    def execute(self, operation: Operation) -> Accepted | Refused:
-        raise NotImplementedError
+    @abstractmethod
+    def execute(self, operation: Operation) -> Accepted | Refused: ...
 
     def open(self, account_id: str) -> None:
         asked = Asked(command="open", request_id="opening", account=Account(account_id, DEFAULT_ASSET))
