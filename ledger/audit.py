@@ -2,14 +2,53 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from typing import Final
 
 from ledger.chain import chained_hash, genesis
 from ledger.chart import CHART, CUSTOMER_SIDES, Code
+from ledger.folding import hold_after, hold_made, lot_after, lot_made
 from ledger.ids import IdPrefix, public_id
-from ledger.lots import after_line, has_run_out, pending
-from ledger.model import Account, Draw, Entry, EntryKind, Hold, Line, Lot
+from ledger.lots import has_run_out, may_pay_for, pending
+from ledger.model import (
+    Account,
+    AccountName,
+    AccountStatus,
+    Draw,
+    Entry,
+    EntryKind,
+    Hold,
+    HoldState,
+    Left,
+    Line,
+    Lot,
+    Money,
+)
+
+_OTHER_SIDE: Final = {
+    EntryKind.TRANSFER_OUT: EntryKind.TRANSFER_IN,
+    EntryKind.TRANSFER_IN: EntryKind.TRANSFER_OUT,
+    EntryKind.MERGE_OUT: EntryKind.MERGE_IN,
+    EntryKind.MERGE_IN: EntryKind.MERGE_OUT,
+}
+_SPENDING: Final = frozenset(
+    {
+        EntryKind.DEDUCT,
+        EntryKind.HOLD,
+        EntryKind.INCREASE_HOLD,
+        EntryKind.TRANSFER_OUT,
+        EntryKind.MERGE_OUT,
+        EntryKind.FREEZE,
+    }
+)
+_STATUS_AFTER: Final = {
+    EntryKind.FREEZE: AccountStatus.FROZEN,
+    EntryKind.UNFREEZE: AccountStatus.OPEN,
+    EntryKind.CLOSE: AccountStatus.CLOSED,
+    EntryKind.MERGE_OUT: AccountStatus.CLOSED,
+}
+_USE: Final = frozenset({EntryKind.DEDUCT, EntryKind.CAPTURE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +85,16 @@ def add_lines(sums: Sums, lines: Iterable[Line]) -> None:
         sums[line.credit] = (debits, credits_ + line.amount)
 
 
+def add_sums(sums: Sums, more: Mapping[Code, tuple[int, int]]) -> None:
+    """Adds what others add up to."""
+    for code, (debits, credits_) in more.items():
+        before = sums.get(code, (0, 0))
+        sums[code] = (before[0] + debits, before[1] + credits_)
+
+
 def audit_totals(asset: str, totals: Sums, folded: Sums) -> Iterator[str]:
     """Totals are the fold of the lines; debits are credits; the clearing account is zero."""
-    for code in CHART:
-        for side, index in (("debits", 0), ("credits", 1)):
-            kept, found = totals.get(code, (0, 0))[index], folded.get(code, (0, 0))[index]
-            if kept != found:
-                yield f"Totals of {asset}: {side} of {code} are kept as {kept}, but the lines add up to {found}."
+    yield from _compared(f"Totals of {asset}", totals, folded)
     debits = sum(debits for debits, _ in totals.values())
     credits_ = sum(credits_ for _, credits_ in totals.values())
     if debits != credits_:
@@ -62,32 +104,67 @@ def audit_totals(asset: str, totals: Sums, folded: Sums) -> Iterator[str]:
         yield f"Totals of {asset}: transfers debits {clearing[0]} and credits {clearing[1]}; it must be zero."
 
 
+def audit_checkpoint(asset: str, at: datetime, kept: Sums, folded: Sums) -> Iterator[str]:
+    """A checkpoint is the fold of the lines up to its instant."""
+    yield from _compared(f"Checkpoint of {asset} at {at}", kept, folded)
+
+
+def _compared(what: str, kept: Sums, folded: Sums) -> Iterator[str]:
+    for code in CHART:
+        for side, index in (("debits", 0), ("credits", 1)):
+            sum_kept, found = kept.get(code, (0, 0))[index], folded.get(code, (0, 0))[index]
+            if sum_kept != found:
+                yield f"{what}: {side} of {code} are kept as {sum_kept}, but the lines add up to {found}."
+
+
+def audit_peer(name: AccountName, entry: Entry, peer: Entry | None) -> Iterator[str]:
+    """A movement between two accounts has an entry on each, of the same amounts.
+
+    peer   what the entry names as its other side; None if there is no such entry
+    """
+    where = _where(name, entry.seq)
+    if entry.peer is None:
+        return
+    other = public_id(IdPrefix.ENTRY, *entry.peer)
+    if peer is None or peer.kind is not _OTHER_SIDE.get(entry.kind) or peer.peer != (entry.key, entry.seq):
+        yield f"{where} names {other} as its other side, which is not that."
+        return
+    for side in (Code.AVAILABLE, Code.OWED):
+        here = [(line.amount, line.debit is side) for line in entry.lines if side in {line.debit, line.credit}]
+        there = [(line.amount, line.credit is side) for line in peer.lines if side in {line.debit, line.credit}]
+        if here != there:
+            yield f"{where} does not move the same amounts of {side} as {other} on the other side."
+
+
 @dataclass(slots=True)
 class AccountAudit:
-    """Folds the entries of one account, in order of their numbers, and compares with what is kept beside them."""
+    """Folds the entries of one account, in order of their numbers, and compares with what is kept beside them.
+
+    sums       what its lines debit and credit
+    refunded   how much of which entry was refunded, by its number
+    ended      the holds that have ended since this was emptied last, as the entries left them
+    """
 
     account: Account
     sums: Sums = field(default_factory=dict)
+    refunded: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    ended: list[Hold] = field(default_factory=list)
     _seq: int = 0
     _head: bytes = b""
     _as_of: datetime | None = None
+    _status: AccountStatus = AccountStatus.OPEN
     _sides: dict[Code, int] = field(default_factory=lambda: dict.fromkeys(CUSTOMER_SIDES, 0))
     _lots: dict[int, Lot] = field(default_factory=dict)
+    _last_lot: int = 0
     _not_yet: set[int] = field(default_factory=set)
-    _held_by: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    _made: dict[int, tuple[tuple[Draw, ...], datetime | None]] = field(default_factory=dict)
+    _holds: dict[int, Hold] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._head = genesis(self.account.name)
 
-    def _where(self, seq: int) -> str:
-        name = self.account.name
-        entry_id = public_id(IdPrefix.ENTRY, name.key, seq)
-        return f"Account {name.account_id} ({name.asset}), entry {seq} ({entry_id})"
-
     def entry(self, entry: Entry) -> Iterator[str]:
         """Takes the next entry."""
-        where = self._where(entry.seq)
+        where = _where(self.account.name, entry.seq)
         if entry.seq != self._seq + 1:
             yield f"{where} follows entry {self._seq}; entry numbers have no gaps."
         if self._as_of is not None and entry.effective_at < self._as_of:
@@ -96,82 +173,168 @@ class AccountAudit:
             yield f"{where} is of kind {entry.kind}; the first entry, and no other, opens the account."
         if entry.hash != chained_hash(self._head, entry):
             yield f"{where} has a hash that is not that of its content and the entry ahead of it."
-        yield from self._fold(entry, where)
+        yield from self._names(entry, where)
+        yield from self._fold_lots(entry, where)
+        yield from self._fold_hold(entry, where)
+        yield from self._fold_sides(entry, where)
+        yield from self._fold_status(entry, where)
+        add_lines(self.sums, entry.lines)
         self._seq, self._head, self._as_of = entry.seq, entry.hash, entry.effective_at
 
-    def _fold(self, entry: Entry, where: str) -> Iterator[str]:
-        if entry.lot_terms is not None:
-            self._lots[entry.seq] = Lot(
-                number=entry.seq, terms=entry.lot_terms, granted=entry.granted, remaining=0, held=0
-            )
-            self._not_yet.add(entry.seq)
+    def _names(self, entry: Entry, where: str) -> Iterator[str]:
+        """What an entry names beside its lines is what its kind wants."""
+        if (entry.peer is not None) != (entry.kind in _OTHER_SIDE):
+            yield f"{where} is of kind {entry.kind}, which does not fit the entry it names on another account."
+        if (entry.refunds is not None) != (entry.kind is EntryKind.REFUND) or (entry.refunds or 0) >= entry.seq:
+            yield f"{where} is of kind {entry.kind}, which does not fit that it refunds entry {entry.refunds}."
+        if (entry.revokes is not None) != (entry.kind is EntryKind.REVOKE):
+            yield f"{where} is of kind {entry.kind}, which does not fit that it takes back lot {entry.revokes}."
+        if entry.lots_expire_at is not None and entry.kind is not EntryKind.REFUND:
+            yield f"{where} is of kind {entry.kind}, which does not fit that it extends lots."
+        if entry.refunds is not None:
+            self.refunded[entry.refunds] += entry.refunded
+
+    def _fold_lots(self, entry: Entry, where: str) -> Iterator[str]:
+        for made in entry.made:
+            if made.number != self._last_lot + 1:
+                yield f"{where} makes lot {made.number} after lot {self._last_lot}; lot numbers have no gaps."
+            self._last_lot = made.number
+            self._lots[made.number] = lot_made(made)
+            self._not_yet.add(made.number)
+            put_in = sum(line.amount for line in entry.lines if line.lot == made.number and _puts_in(line))
+            if put_in != made.granted:
+                yield f"{where} makes lot {made.number} of {made.granted}, but puts {put_in} into it."
+        without_lot = 0
         for line in entry.lines:
             if not {line.debit, line.credit} & CUSTOMER_SIDES:
                 yield f"{where} has a line from {line.debit} to {line.credit}, which touches no side of the customer."
-            self._fold_line(line)
             lot = None if line.lot is None else self._lots.get(line.lot)
-            if line.lot is not None and lot is None:
-                yield f"{where} moves credits of lot {line.lot}, which no earlier entry granted."
-            elif lot is not None:
-                self._lots[lot.number] = after_line(lot, line)
-        self._fold_hold(entry)
+            if line.lot is None:
+                without_lot += ((line.credit is Code.AVAILABLE) - (line.debit is Code.AVAILABLE)) * line.amount
+            elif lot is None:
+                yield f"{where} moves credits of lot {line.lot}, which no earlier entry made."
+            else:
+                yield from self._fold_line(lot, line, entry, where)
+        if without_lot != 0:
+            yield f"{where} changes available by {without_lot} without a lot."
         self._not_yet = {lot for lot in self._not_yet if self._lots[lot].terms.effective_at > entry.effective_at}
         not_yet = pending((self._lots[lot] for lot in self._not_yet), entry.effective_at)
         if entry.pending != not_yet:
             yield f"{where} says {entry.pending} is pending, but {not_yet} remains in lots that are not effective yet."
+
+    def _fold_line(self, lot: Lot, line: Line, entry: Entry, where: str) -> Iterator[str]:
+        at = entry.effective_at
+        if line.debit is Code.AVAILABLE and line.credit in {Code.REVENUE, Code.HELD}:
+            alive = lot.terms.effective_at <= at and not has_run_out(lot, at)
+            if not alive or not may_pay_for(lot, entry.operation):
+                yield f"{where} takes credits of lot {lot.number}, which cannot burn at {at} for {entry.operation!r}."
+        after = self._lots[lot.number] = lot_after(lot, line, entry)
+        if line.left != after.left:
+            yield (
+                f"{where} says that it leaves {_left_shown(line.left)} in lot {lot.number}, "
+                f"but the lines up to it leave {_left_shown(after.left)}."
+            )
+        if min(after.left) < 0 or after.remaining + after.held + after.spent > after.granted:
+            yield (
+                f"{where} leaves lot {lot.number} of {after.granted} with {after.remaining} remaining, "
+                f"{after.held} held, {after.spent} spent and {after.reclaimed} reclaimed, which cannot be."
+            )
+
+    def _fold_hold(self, entry: Entry, where: str) -> Iterator[str]:
+        """Remembers the open holds; those that have ended are very many, so somebody takes them away now and then."""
+        moved = sum(((line.credit is Code.HELD) - (line.debit is Code.HELD)) * line.amount for line in entry.lines)
+        before = None if entry.hold is None else self._holds.pop(entry.hold, None)
+        if entry.hold is None:
+            if moved:
+                yield f"{where} changes held by {moved} without a hold."
+            return
+        if entry.kind is EntryKind.HOLD and entry.hold == entry.seq:
+            after = hold_made(entry, self._lots)
+        elif before is None:
+            yield f"{where} changes hold {entry.hold}, which is not open."
+            return
+        else:
+            after = hold_after(before, entry, self._lots)
+            lapses, at = entry.kind is EntryKind.HOLD_LAPSE, entry.effective_at
+            if (at != before.expires_at) if lapses else (at >= before.expires_at):
+                yield f"{where} is of kind {entry.kind}, but hold {entry.hold} runs out at {before.expires_at}."
+        if after.held != (before.held if before else 0) + moved:
+            yield f"{where} changes held by {moved}, which does not leave hold {entry.hold} with {after.held}."
+        if entry.hold_held != after.held:
+            yield f"{where} says that hold {entry.hold} holds {entry.hold_held}, but it holds {after.held}."
+        if after.tolerance < 0:
+            yield f"{where} captures {-after.tolerance} more than hold {entry.hold} tolerates."
+        if after.state is HoldState.OPEN:
+            self._holds[after.number] = after
+        else:
+            self.ended.append(after)
+
+    def _fold_sides(self, entry: Entry, where: str) -> Iterator[str]:
+        for line in entry.lines:
+            for code in CUSTOMER_SIDES:
+                towards = line.debit if code is Code.OWED else line.credit
+                if code in {line.debit, line.credit}:
+                    self._sides[code] += line.amount if code is towards else -line.amount
         for code, kept in ((Code.AVAILABLE, entry.available), (Code.HELD, entry.held), (Code.OWED, entry.owed)):
             if kept != self._sides[code]:
                 yield f"{where} says {code} is {kept}, but the lines up to it add up to {self._sides[code]}."
             if kept < 0:
                 yield f"{where} leaves {code} at {kept}; it must never be negative."
-        add_lines(self.sums, entry.lines)
 
-    def _fold_hold(self, entry: Entry) -> None:
-        """Remembers what open holds drew and until when; those that have ended are forgotten, being very many."""
-        if entry.hold is None:
-            return
-        for line in entry.lines:
-            self._held_by[entry.hold] += ((line.credit is Code.HELD) - (line.debit is Code.HELD)) * line.amount
-        if entry.kind is EntryKind.HOLD:
-            drawn = tuple(Draw(lot=line.lot or 0, amount=line.amount) for line in entry.lines)
-            self._made[entry.hold] = drawn, entry.hold_expires_at
-        elif self._held_by[entry.hold] == 0:
-            del self._held_by[entry.hold]
-            self._made.pop(entry.hold, None)
+    def _fold_status(self, entry: Entry, where: str) -> Iterator[str]:
+        frozen = self._status is AccountStatus.FROZEN
+        spends = entry.kind in _SPENDING or (
+            entry.kind is EntryKind.CAPTURE and entry.moved(Code.AVAILABLE, Code.REVENUE) > 0
+        )
+        if self._status is AccountStatus.CLOSED or (frozen and spends):
+            yield f"{where} is of kind {entry.kind}, but the account was {self._status}."
+        if entry.kind is EntryKind.UNFREEZE and not frozen:
+            yield f"{where} is of kind {entry.kind}, but the account was not frozen."
+        self._status = _STATUS_AFTER.get(entry.kind, self._status)
+        if self._status is AccountStatus.CLOSED and (any(self._sides.values()) or self._holds):
+            yield f"{where} closes the account, but something is left in it."
 
-    def _fold_line(self, line: Line) -> None:
-        for code in CUSTOMER_SIDES:
-            towards = line.debit if code is Code.OWED else line.credit
-            if code in {line.debit, line.credit}:
-                self._sides[code] += line.amount if code is towards else -line.amount
-
-    def end(self, lots: Iterable[Lot], open_lots: Collection[int], holds: Iterable[Hold]) -> Iterator[str]:
+    def end(
+        self, lots: Iterable[Lot], open_lots: Collection[int], holds: Iterable[Hold], used: Mapping[int, Entry]
+    ) -> Iterator[str]:
         """Compares the folded entries with what is kept beside them: the account, all its lots, its open holds.
 
         open_lots   the numbers of the lots that are kept as open: no other is ever looked at to decide
+        holds       those that are kept as open
+        used        the entries that were refunded, by their numbers
         """
         account = self.account
-        where = f"Account {account.name.account_id} ({account.name.asset})"
+        where = _of(account.name)
         kept = {"seq": account.seq, "head": account.head, "as_of": account.as_of}
         folded = {"seq": self._seq, "head": self._head, "as_of": self._as_of}
         kept |= {"available": account.available, "held": account.held, "owed": account.owed}
         folded |= {code.value: amount for code, amount in self._sides.items()}
+        kept |= {"lots": account.lots, "status": account.status}
+        folded |= {"lots": self._last_lot, "status": self._status}
         for name, value in kept.items():
             if value != folded[name]:
                 yield f"{where} keeps {name} as {_shown(value)}, but its entries say {_shown(folded[name])}."
         by_number = {lot.number: lot for lot in lots}
+        open_holds = {hold.number: hold for hold in holds}
         yield from self._end_lots(where, by_number, open_lots)
-        yield from self._end_holds(where, by_number, holds)
+        yield from self._end_holds(where, by_number, open_holds)
+        for seq, refunded in sorted(self.refunded.items()):
+            entry = used.get(seq)
+            if entry is None or entry.kind not in _USE:
+                yield f"{where}: {refunded} of entry {seq} was refunded, which is not one of use."
+            elif refunded > entry.used:
+                yield f"{where}: {refunded} of entry {seq} was refunded, which used {entry.used}."
 
     def _end_lots(self, where: str, lots: Mapping[int, Lot], open_lots: Collection[int]) -> Iterator[str]:
         for number in sorted(self._lots.keys() | lots.keys()):
-            folded, kept = self._lots.get(number), lots.get(number)
-            if folded != kept:
-                yield f"{where}, lot {number} is kept as {_lot_shown(kept)}, but its entries say {_lot_shown(folded)}."
+            yield from _same(f"{where}, lot {number}", lots.get(number), self._lots.get(number))
         for lot in lots.values():
             if lot.is_open != (lot.number in open_lots):
                 kept_as = "open" if lot.number in open_lots else "closed"
-                yield f"{where}, lot {lot.number} is kept as {kept_as}, but has {_lot_shown(lot)}."
+                yield (
+                    f"{where}, lot {lot.number} is kept as {kept_as}, but has {lot.remaining} remaining "
+                    f"and {lot.held} held."
+                )
             if lot.remaining > 0 and has_run_out(lot, self.account.as_of):
                 yield (
                     f"{where}, lot {lot.number} ran out at {lot.terms.expires_at}, by the time of the last entry, "
@@ -180,36 +343,82 @@ class AccountAudit:
         remaining = sum(lot.remaining for lot in lots.values())
         if remaining != self.account.available:
             yield f"{where} has {self.account.available} available, but {remaining} remains in its lots."
-        held = sum(lot.held for lot in lots.values())
-        if held != self.account.held:
-            yield f"{where} has {self.account.held} held, but {held} of its lots is held."
 
-    def _end_holds(self, where: str, lots: Mapping[int, Lot], holds: Iterable[Hold]) -> Iterator[str]:
-        in_lots: dict[int, int] = defaultdict(int)
-        for hold in holds:
+    def _end_holds(self, where: str, lots: Mapping[int, Lot], holds: Mapping[int, Hold]) -> Iterator[str]:
+        for number in sorted(self._holds.keys() | holds.keys()):
+            hold, folded = holds.get(number), self._holds.get(number)
+            if hold is None:
+                yield f"{where}, hold {number} is not kept as open, but no entry has ended it."
+            elif folded is None:
+                yield f"{where}, hold {number} is kept as open, but its entries have ended it."
+            else:
+                yield from _same(f"{where}, hold {number}", hold, folded)
+                if hold.due_at <= self.account.as_of:
+                    yield (
+                        f"{where}, hold {number} was due at {hold.due_at}, by the time of the last entry, but is open."
+                    )
+        drawn: dict[int | None, int] = defaultdict(int)
+        for hold in holds.values():
             for draw in hold.drawn:
-                in_lots[draw.lot] += draw.amount
-            made = self._made.get(hold.number)
-            if hold.amount != self._held_by.pop(hold.number, None) or (hold.drawn, hold.expires_at) != made:
-                yield (
-                    f"{where}, hold {hold.number} is open with {hold.amount} until {hold.expires_at}, "
-                    "which is not what its entries say."
-                )
-            if hold.expires_at <= self.account.as_of:
-                yield (
-                    f"{where}, hold {hold.number} ran out at {hold.expires_at}, by the time of the last entry, "
-                    "but is open."
-                )
-        for number, amount in sorted(self._held_by.items()):
-            yield f"{where}, hold {number} is not open, but its entries hold {amount} for it."
+                drawn[draw.lot] += draw.amount
         for lot in lots.values():
-            if lot.held != in_lots[lot.number]:
-                yield f"{where}, lot {lot.number} has {lot.held} held, but open holds drew {in_lots[lot.number]}."
+            if lot.held != drawn[lot.number]:
+                yield f"{where}, lot {lot.number} has {lot.held} held, but open holds drew {drawn[lot.number]}."
+        held = sum(lot.held for lot in lots.values())
+        if held + drawn[None] != self.account.held:
+            yield (
+                f"{where} has {self.account.held} held, but {held} of its lots is held, "
+                f"and {drawn[None]} of what a plan covers."
+            )
+
+
+def audit_ended_hold(name: AccountName, folded: Hold, kept: Hold | None) -> Iterator[str]:
+    """A hold that has ended is kept as its entries left it."""
+    yield from _same(f"{_of(name)}, hold {folded.number}", kept, folded)
+
+
+def _puts_in(line: Line) -> bool:
+    return line.credit is Code.AVAILABLE and line.debit is not Code.HELD
+
+
+def _of(name: AccountName) -> str:
+    return f"Account {name.account_id} ({name.asset})"
+
+
+def _where(name: AccountName, seq: int) -> str:
+    return f"{_of(name)}, entry {seq} ({public_id(IdPrefix.ENTRY, name.key, seq)})"
+
+
+def _same(what: str, kept: Lot | Hold | None, folded: Lot | Hold | None) -> Iterator[str]:
+    """What is kept of a lot or a hold is what its entries say, field by field."""
+    if kept is None or folded is None:
+        yield f"{what} is not kept, but an entry made it." if kept is None else f"{what} is kept, but no entry made it."
+        return
+    mine, theirs = _fields(kept), _fields(folded)
+    for name, value in mine.items():
+        if value != theirs[name]:
+            yield f"{what} keeps {name} as {_shown(value)}, but its entries say {_shown(theirs[name])}."
+
+
+def _fields(kept: Lot | Hold) -> dict[str, object]:
+    values = {one.name: getattr(kept, one.name) for one in fields(kept)}
+    terms = values.pop("terms", None)
+    return values if terms is None else values | {one.name: getattr(terms, one.name) for one in fields(terms)}
 
 
 def _shown(value: object) -> str:
-    return value.hex() if isinstance(value, bytes) else str(value)
+    match value:
+        case bytes():
+            return value.hex()
+        case Draw():
+            return f"{value.amount} of {'a plan' if value.lot is None else f'lot {value.lot}'}"
+        case Money():
+            return f"{value.minor_units} {value.currency}"
+        case tuple():
+            return ", ".join(_shown(one) for one in value) or "nothing"
+        case _:
+            return str(value)
 
 
-def _lot_shown(lot: Lot | None) -> str:
-    return "not there" if lot is None else f"{lot.remaining} remaining and {lot.held} held of {lot.granted}"
+def _left_shown(left: Left | None) -> str:
+    return "nothing" if left is None else "{} remaining, {} held, {} spent and {} reclaimed".format(*left)

@@ -1,28 +1,31 @@
 """The ledger as a whole: open it on a database, ask it to change something or to tell something, close it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Final, Self
 from uuid import uuid4
 
 import structlog
 
+from ledger.administration import check_policy
+from ledger.auditor import AuditReport
 from ledger.database import READERS_DEFAULT, CollisionError, Database, DatabaseUnavailableError, fsync_is_on
+from ledger.explain import Explanation
+from ledger.fields import check_account, check_account_part, check_asset, check_page_size
+from ledger.history import EVERYTHING, FoundEntry, HistoryFilter, Page
 from ledger.ids import IdPrefix, parse_id
 from ledger.migrations import migrate
-from ledger.model import (
-    Accepted,
-    AccountName,
-    Asset,
-    Reason,
-    Refused,
-)
-from ledger.operations import Operation, Settle, check_account, check_account_part, check_asset, check_page_size
-from ledger.reports import AuditReport, Balances, FoundEntry, Page, Reports, TrialBalance
+from ledger.model import AccountName, Asset, HoldState
+from ledger.operations import Batch, Operation, Request, Settle
+from ledger.outcome import Accepted, Reason, Refused
+from ledger.reports import Reports
+from ledger.standing import Balances, Checked, FoundAccount, HoldPage, LotPage
 from ledger.store import Store
-from ledger.writer import Answer, Delivery, Writer, WriterOptions, deliver
+from ledger.terms import AssetPolicy
+from ledger.trial import TrialBalance
+from ledger.writer import Answer, Decided, Delivery, Writer, WriterOptions, deliver
 
 SWEEP_SLICE: Final = 100
 SWEEP_SLICES_MAX: Final = 100
@@ -128,10 +131,10 @@ class Ledger:
         if not self._is_open:
             raise DatabaseUnavailableError("the books are not open")
 
-    def submit(self, operation: Operation, answer: Answer, deadline: float | None = None) -> None:
-        """Queues an operation; see Writer.submit."""
+    def submit(self, work: Operation | Batch, answer: Answer, deadline: float | None = None) -> None:
+        """Queues an operation, or a batch of them; see Writer.submit."""
         self._require_open()
-        self._writer.submit(operation, answer, deadline)
+        self._writer.submit(work, answer, deadline)
 
     def queue(self, operation: Operation) -> Future[Accepted | Refused]:
         """Queues an operation; the future is resolved once its outcome is durable."""
@@ -142,6 +145,16 @@ class Ledger:
     def execute(self, operation: Operation) -> Accepted | Refused:
         """Does one operation and waits for the outcome."""
         return self.queue(operation).result()
+
+    def execute_batch(self, operations: Sequence[Request], *, atomic: bool = False) -> tuple[Decided, ...]:
+        """Does 1 to 1,000 operations in their order and in one transaction, and waits for their outcomes.
+
+        atomic   all or nothing: if one is refused, each outcome is its refusal, with its index as figure `operation`
+        raises   MalformedError
+        """
+        answer: Future[tuple[Decided, ...]] = Future()
+        self.submit(Batch(operations=tuple(operations), atomic=atomic), answer)
+        return answer.result()
 
     def define_asset(self, tenant: str, asset: str, scale: int) -> Asset | Refused:
         """Defines what can be counted; the same definition again changes nothing.
@@ -158,20 +171,86 @@ class Ledger:
             # Another server defined it at this moment, so now it is there.
             return self._store.define_asset(tenant, asset, scale)
 
+    def configure_asset(self, tenant: str, asset: str, policy: AssetPolicy) -> Asset | Refused:
+        """Replaces a tenant's settings for an asset.
+
+        refuses   ASSET_NOT_FOUND
+        raises    MalformedError
+        """
+        check_policy(asset, policy)
+        self._require_open()
+        try:
+            return self._store.configure_asset(tenant, asset, policy)
+        except CollisionError:
+            # Another server did it at this moment; the last one counts.
+            return self._store.configure_asset(tenant, asset, policy)
+
     def assets(self, tenant: str) -> tuple[Asset, ...]:
         """All assets of a tenant, by name."""
         return self._reports.assets(tenant)
 
-    def balances(self, tenant: str, account_id: str, asset: str | None = None) -> Balances | Refused:
+    def balances(
+        self,
+        tenant: str,
+        account_id: str,
+        asset: str | None = None,
+        *,
+        as_of: datetime | None = None,
+        expiring_within: timedelta | None = None,
+    ) -> Balances | Refused:
         """See Reports.balances; raises MalformedError."""
         check_account_part(tenant, account_id, asset)
-        return self._reports.balances(tenant, account_id, asset)
+        return self._reports.balances(tenant, account_id, asset, as_of, expiring_within)
 
-    def history(self, name: AccountName, page_size: int = 0, page_token: str = "") -> Page | Refused:
+    def check(self, name: AccountName, amount: int, operation: str = "") -> Checked | Refused:
+        """Whether an amount may be spent now; see Previews.check. Raises MalformedError."""
+        return self._reports.check(name, amount, operation)
+
+    def preview(self, operations: Sequence[Request], *, atomic: bool = False) -> tuple[Accepted | Refused, ...]:
+        """The outcomes that these operations would have now; nothing is written. Raises MalformedError."""
+        batch = Batch(operations=tuple(operations), atomic=atomic)
+        return self._reports.preview(batch.operations, atomic=batch.atomic)
+
+    def account(self, name: AccountName) -> FoundAccount | Refused:
+        """See Reports.account; raises MalformedError."""
+        check_account(name)
+        return self._reports.account(name)
+
+    def lots(
+        self,
+        name: AccountName,
+        *,
+        include_empty: bool = False,
+        as_of: datetime | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> LotPage | Refused:
+        """See Reports.lots; raises MalformedError."""
+        check_account(name)
+        check_page_size(page_size)
+        return self._reports.lots(name, include_empty=include_empty, as_of=as_of, page_size=page_size, token=page_token)
+
+    def holds(
+        self,
+        name: AccountName,
+        *,
+        state: HoldState | None = None,
+        as_of: datetime | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> HoldPage | Refused:
+        """See Reports.holds; raises MalformedError."""
+        check_account(name)
+        check_page_size(page_size)
+        return self._reports.holds(name, state=state, as_of=as_of, page_size=page_size, token=page_token)
+
+    def history(
+        self, name: AccountName, page_size: int = 0, page_token: str = "", wanted: HistoryFilter = EVERYTHING
+    ) -> Page | Refused:
         """See Reports.history; raises MalformedError."""
         check_account(name)
         check_page_size(page_size)
-        return self._reports.history(name, page_size, page_token)
+        return self._reports.history(name, page_size, page_token, wanted)
 
     def entry(self, tenant: str, entry_id: str) -> FoundEntry | Refused:
         """One entry.
@@ -182,10 +261,21 @@ class Ledger:
         found = None if parsed is None else self._reports.entry(tenant, *parsed)
         return found or Refused(reason=Reason.ENTRY_NOT_FOUND, figures={"entry_id": entry_id})
 
-    def trial_balance(self, tenant: str, asset: str | None = None) -> TrialBalance | Refused:
+    def explain(self, tenant: str, entry_id: str) -> Explanation | Refused:
+        """Why an entry is as it is.
+
+        refuses   ENTRY_NOT_FOUND
+        """
+        parsed = parse_id(IdPrefix.ENTRY, entry_id)
+        found = None if parsed is None else self._reports.explain(tenant, *parsed)
+        return found or Refused(reason=Reason.ENTRY_NOT_FOUND, figures={"entry_id": entry_id})
+
+    def trial_balance(
+        self, tenant: str, asset: str | None = None, *, as_of: datetime | None = None
+    ) -> TrialBalance | Refused:
         """See Reports.trial_balance; raises MalformedError."""
         check_account_part(tenant, None, asset)
-        return self._reports.trial_balance(tenant, asset)
+        return self._reports.trial_balance(tenant, asset, as_of)
 
     def audit(self, tenant: str, account_id: str | None = None, asset: str | None = None) -> AuditReport | Refused:
         """See Reports.audit; raises MalformedError."""
@@ -193,9 +283,10 @@ class Ledger:
         return self._reports.audit(tenant, account_id, asset)
 
     def sweep(self) -> int:
-        """Has the lapses of idle accounts written; returns how many accounts had any, at most 10,000.
+        """Has the lapses of idle accounts written, and checkpoints of the trial balance made.
 
-        Nothing depends on it: every answer counts lapses whether they are written or not.
+        Returns how many accounts had lapses, at most 10,000. Nothing depends on it: every answer counts lapses whether
+        they are written or not, and checkpoints only save time.
         """
         swept = 0
         # In slices, so that callers' operations find room in between.
@@ -206,4 +297,5 @@ class Ledger:
             swept += len(keys)
             if len(keys) < SWEEP_SLICE:
                 break
+        self._reports.make_checkpoints()
         return swept

@@ -4,7 +4,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 
-from ledger.model import AccountName, Entry
+from ledger.model import AccountName, Entry, MadeLot
 
 
 def genesis(name: AccountName) -> bytes:
@@ -22,7 +22,7 @@ def canonical_bytes(entry: Entry) -> bytes:
 
     Instants are ISO 8601 in UTC with six decimals; what is absent is null.
     """
-    memo, terms = entry.memo, entry.lot_terms
+    memo = entry.memo
     fields = [
         entry.seq,
         entry.kind,
@@ -35,23 +35,35 @@ def canonical_bytes(entry: Entry) -> bytes:
         entry.owed,
         entry.pending,
         [[line.debit, line.credit, line.amount, line.lot] for line in entry.lines],
-        None
-        if terms is None
-        else [
-            terms.source,
-            terms.priority,
-            _instant(terms.effective_at),
-            _instant(terms.expires_at),
-            None if terms.cost is None else [terms.cost.minor_units, terms.cost.currency],
-        ],
+        [_made(lot) for lot in entry.made],
+        entry.operation,
         entry.hold,
         _instant(entry.hold_expires_at),
+        entry.hold_held,
+        entry.refunds,
+        entry.revokes,
+        _instant(entry.lots_expire_at),
+        None if entry.peer is None else [entry.peer[0].hex, entry.peer[1]],
         memo.description,
         memo.reference,
         memo.actor,
         sorted([key, value] for key, value in memo.metadata.items()),
     ]
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _made(lot: MadeLot) -> list[object]:
+    terms = lot.terms
+    return [
+        lot.number,
+        lot.granted,
+        terms.source,
+        terms.priority,
+        _instant(terms.effective_at),
+        _instant(terms.expires_at),
+        None if terms.cost is None else [terms.cost.minor_units, terms.cost.currency],
+        list(terms.scope),
+    ]
 
 
 def _instant(instant: datetime | None) -> str | None:

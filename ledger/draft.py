@@ -3,48 +3,63 @@
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from ledger.chain import chained_hash
 from ledger.chart import Code
-from ledger.lots import after_line, has_run_out
+from ledger.ids import AccountKey
+from ledger.lots import after_line, comes_to_life, has_run_out
 from ledger.model import (
     NO_MEMO,
     Account,
+    AccountStatus,
     Draw,
     Entry,
     EntryKind,
+    HeldLots,
     Hold,
     HoldState,
     Line,
     Lot,
-    LotTerms,
-    Posting,
-    State,
+    MadeLot,
+    Memo,
 )
 from ledger.operations import Request
+from ledger.outcome import Posting, Spending, Spent, State
+from ledger.terms import AccountTerms, SpendLimit, window_start
+
+# What is counted under spend limits: use from when it is held or spent, until it is given back.
+_SPENDS: Final = frozenset({(Code.AVAILABLE, Code.HELD), (Code.AVAILABLE, Code.REVENUE), (Code.OWED, Code.REVENUE)})
+_GIVES_BACK: Final = frozenset({(Code.HELD, Code.AVAILABLE), (Code.REVENUE, Code.AVAILABLE), (Code.REVENUE, Code.OWED)})
 
 
 class Draft:
     """Entries, lots and holds as they would be; the state it was made from is not touched.
 
     It begins by settling what had lapsed before `at`: the caller's clock, or the instant of the account's last entry if
-    that is later, so that a clock that steps back cannot bring anything back to life.
+    that is later, so that a clock that steps back cannot bring anything back to life; `not_before`, if given, is the
+    least that it can be.
     """
 
-    def __init__(self, state: State, account: Account, now: datetime, *, recorded: bool = True) -> None:
+    def __init__(
+        self,
+        state: State,
+        account: Account,
+        now: datetime,
+        *,
+        not_before: datetime | None = None,
+        recorded: bool = True,
+    ) -> None:
         self._state = state
         self._recorded_at = now if recorded else None
         self.account = account
-        self.at = max(now, account.as_of)
+        self.at = max(now, account.as_of, not_before or now)
         self.entries: list[Entry] = []
         self.lots: dict[int, Lot] = {}
         self.holds: dict[int, Hold] = {}
-        # Nothing can move a lot before it is effective, so these can be added up from what they are now.
-        self._later = [
-            (lot.terms.effective_at, lot.remaining)
-            for lot in state.lots.values()
-            if lot.terms.effective_at > account.as_of
-        ]
+        self._spent: list[Spent] = []
+        self._spending: dict[str, Spending] = {}
+        self._later = [lot.number for lot in state.lots.values() if lot.terms.effective_at > account.as_of]
         if state.settled_at is None or state.settled_at < self.at:
             self._settle()
 
@@ -75,31 +90,50 @@ class Draft:
         """What is available and effective, smallest units."""
         return self.account.available - self.pending
 
+    def spending(self, limit: SpendLimit) -> Spending:
+        """What was spent under one of the account's limits."""
+        known = self._spending.get(limit.counted_as) or self._state.spending.get(limit.counted_as)
+        since = window_start(limit, self.account.terms.time_zone, self.at)
+        if known is None or (known.since < since and limit.length is None):
+            # Set a moment ago, by an operation of the same batch; or a movement between accounts took this one's time
+            # on into the next window.
+            return Spending(used=0, since=since, oldest=None)
+        return known
+
     def post(
         self,
         kind: EntryKind,
-        lines: Iterable[Line],
+        lines: Iterable[Line] = (),
         *,
         request: Request | None = None,
+        memo: Memo | None = None,
         at: datetime | None = None,
-        lot_terms: LotTerms | None = None,
+        made: Iterable[MadeLot] = (),
+        operation: str = "",
         hold: Hold | None = None,
+        refunds: Entry | None = None,
+        revokes: int | None = None,
+        lots_expire_at: datetime | None = None,
+        peer: tuple[AccountKey, int] | None = None,
+        status: AccountStatus | None = None,
+        terms: AccountTerms | None = None,
     ) -> Entry:
         """Adds the next entry.
 
-        request     whose entry it is; None for a lapse
-        at          when it takes effect; None: the draft's own instant
-        lot_terms   the terms of the lot that a grant makes
-        hold        the hold that it makes or ends, as it is from then on
+        request   whose entry it is; None for what nobody asked for by this account's name
+        memo      None: that of the request
+        at        when it takes effect; None: the draft's own instant
+        hold      the hold that it makes, changes or ends, as it is from then on
+        refunds   the entry that it refunds
+        status    of the account from then on; None: as it is; so for `terms`
+
+        The other arguments: see Entry.
         """
-        lines, seq, at = tuple(lines), self.account.seq + 1, at or self.at
-        if lot_terms is not None:
-            amount = sum(line.amount for line in lines if line.credit is Code.AVAILABLE)
-            self.lots[seq] = Lot(number=seq, terms=lot_terms, granted=amount, remaining=0, held=0)
-            self._later.append((lot_terms.effective_at, amount))
+        made, seq, at = self._make(made), self.account.seq + 1, at or self.at
+        lines, available, held, owed = self._apply(lines, at, lots_expire_at)
         if hold is not None:
-            self.holds[hold.number] = hold
-        available, held, owed = self._apply(lines)
+            self.holds[hold.number] = hold = replace(hold, due_at=self._due_at(hold))
+        self._count(seq, lines, operation, at, self._began(hold, refunds) or (at, seq))
         entry = Entry(
             key=self.account.name.key,
             seq=seq,
@@ -113,19 +147,19 @@ class Draft:
             owed=owed,
             pending=self._pending(at),
             lines=lines,
-            lot_terms=lot_terms,
+            made=made,
+            operation=operation,
             hold=None if hold is None else hold.number,
-            hold_expires_at=hold.expires_at if hold is not None and kind is EntryKind.HOLD else None,
-            memo=NO_MEMO if request is None else request.memo,
+            hold_expires_at=hold.expires_at if hold is not None and hold.state is HoldState.OPEN else None,
+            hold_held=None if hold is None else hold.held,
+            refunds=None if refunds is None else refunds.seq,
+            revokes=revokes,
+            lots_expire_at=lots_expire_at,
+            peer=peer,
+            memo=memo or (NO_MEMO if request is None else request.memo),
             hash=b"",
         )
-        if self._recorded_at is not None:
-            entry = replace(entry, hash=chained_hash(self.account.head, entry))
-        self.entries.append(entry)
-        self.account = Account(
-            name=self.account.name, available=available, held=held, owed=owed, seq=seq, head=entry.hash, as_of=at
-        )
-        return entry
+        return self._add(entry, status, terms)
 
     def posting(self) -> Posting:
         """All of it, to be written."""
@@ -134,6 +168,8 @@ class Draft:
             entries=tuple(self.entries),
             lots=tuple(self.lots.values()),
             holds=tuple(self.holds.values()),
+            spent=tuple(self._spent),
+            spending=self._spending,
             settled_at=self.at,
         )
 
@@ -142,27 +178,115 @@ class Draft:
         lines = []
         for draw in draws:
             lines.append(Line(debit=Code.HELD, credit=Code.AVAILABLE, amount=draw.amount, lot=draw.lot))
-            if has_run_out(self.lot(draw.lot), at):
+            if draw.lot is None:
+                lines.append(Line(debit=Code.AVAILABLE, credit=Code.PLANS, amount=draw.amount, lot=None))
+            elif has_run_out(self.lot(draw.lot), at):
                 lines.append(Line(debit=Code.AVAILABLE, credit=Code.BREAKAGE, amount=draw.amount, lot=draw.lot))
         return lines
 
-    def _pending(self, at: datetime) -> int:
-        return sum(remaining for effective_at, remaining in self._later if effective_at > at)
+    def _add(self, entry: Entry, status: AccountStatus | None, terms: AccountTerms | None) -> Entry:
+        """Seals the entry, and takes over how it leaves the account."""
+        if self._recorded_at is not None:
+            entry = replace(entry, hash=chained_hash(self.account.head, entry))
+        self.entries.append(entry)
+        self.account = Account(
+            name=self.account.name,
+            available=entry.available,
+            held=entry.held,
+            owed=entry.owed,
+            seq=entry.seq,
+            lots=self.account.lots + len(entry.made),
+            head=entry.hash,
+            as_of=entry.effective_at,
+            status=status or self.account.status,
+            terms=terms or self.account.terms,
+        )
+        return entry
 
-    def _apply(self, lines: tuple[Line, ...]) -> tuple[int, int, int]:
-        """Posts the lines to lots and sides; returns available, held and owed after them."""
+    def _began(self, hold: Hold | None, refunded: Entry | None) -> tuple[datetime, int] | None:
+        """When what is given back had been spent, and by which entry: a hold counts from when it was placed."""
+        if refunded is not None and refunded.hold is not None:
+            hold = self.hold(refunded.hold)
+        if hold is not None:
+            return hold.placed_at, hold.number
+        return None if refunded is None else (refunded.effective_at, refunded.seq)
+
+    def _make(self, made: Iterable[MadeLot]) -> tuple[MadeLot, ...]:
+        """Adds lots with nothing in them yet; the lines of the entry fill them."""
+        made = tuple(made)
+        for lot in made:
+            self.lots[lot.number] = Lot(
+                number=lot.number, terms=lot.terms, granted=lot.granted, remaining=0, held=0, spent=0, reclaimed=0
+            )
+            self._later.append(lot.number)
+        return made
+
+    def _pending(self, at: datetime) -> int:
+        later = (self.lot(number) for number in self._later)
+        return sum(lot.remaining for lot in later if lot.terms.effective_at > at)
+
+    def _due_at(self, hold: Hold) -> datetime:
+        """When anything of the hold lapses: at its end, or with a lot that it does not honour."""
+        due_at = hold.expires_at
+        if hold.held_lots is HeldLots.LAPSE:
+            for draw in hold.drawn:
+                ends = None if draw.lot is None else self.lot(draw.lot).terms.expires_at
+                due_at = due_at if ends is None else min(due_at, ends)
+        return due_at
+
+    def _apply(
+        self, lines: Iterable[Line], at: datetime, lots_expire_at: datetime | None
+    ) -> tuple[tuple[Line, ...], int, int, int]:
+        """Posts the lines to lots and sides; returns them with what they left, and available, held and owed."""
         available, held, owed = self.account.available, self.account.held, self.account.owed
+        posted = []
         for line in lines:
             available += (line.credit is Code.AVAILABLE) * line.amount - (line.debit is Code.AVAILABLE) * line.amount
             held += (line.credit is Code.HELD) * line.amount - (line.debit is Code.HELD) * line.amount
             owed += (line.debit is Code.OWED) * line.amount - (line.credit is Code.OWED) * line.amount
+            left = None
             if line.lot is not None:
-                lot = self.lots[line.lot] = after_line(self.lot(line.lot), line)
-                if lot.remaining < 0 or lot.held < 0:
+                lot = after_line(self.lot(line.lot), line)
+                if min(lot.remaining, lot.held, lot.spent, lot.reclaimed) < 0:
                     raise AssertionError(f"{line} would take more from {lot} than it has")
+                if lots_expire_at is not None and comes_to_life(line, lot, at):
+                    lot = replace(lot, terms=replace(lot.terms, expires_at=lots_expire_at))
+                self.lots[line.lot] = lot
+                left = lot.left
+            posted.append(Line(debit=line.debit, credit=line.credit, amount=line.amount, lot=line.lot, left=left))
         if available < 0 or held < 0 or owed < 0:
-            raise AssertionError(f"{lines} would take a side of {self.account} below zero")
-        return available, held, owed
+            raise AssertionError(f"{posted} would take a side of {self.account} below zero")
+        return tuple(posted), available, held, owed
+
+    def _count(
+        self, seq: int, lines: Iterable[Line], operation: str, at: datetime, began: tuple[datetime, int]
+    ) -> None:
+        """Counts what was spent under the account's limits. What is given back counts in the window it was spent in.
+
+        began   when what is given back had been spent, and the number of the entry that did
+        """
+        limits = self.account.terms.limits
+        if not limits:
+            return
+        moved = [((line.debit, line.credit), line.amount) for line in lines]
+        change = sum(amount for sides, amount in moved if sides in _SPENDS)
+        change -= sum(amount for sides, amount in moved if sides in _GIVES_BACK)
+        for limit in limits:
+            before, is_rolling = self.spending(limit), limit.length is not None
+            if change == 0 or not limit.counts(operation):
+                continue
+            # What was spent before the limit was set was never counted under it.
+            if change < 0 and began[1] < _set_by(limit):
+                continue
+            is_inside = change > 0 or began[0] >= before.since
+            if not is_inside and not is_rolling:
+                continue
+            used, oldest = before.used + is_inside * change, before.oldest or (at if change > 0 else None)
+            self._spending[limit.counted_as] = replace(before, used=used, oldest=oldest)
+            # What is given back must leave a rolling window together with what it gives back.
+            counts_at = began[0] if is_rolling and change < 0 else at
+            spent = Spent(name=limit.counted_as, seq=seq, at=counts_at, change=change, used=used, limit=limit.amount)
+            self._spent.append(spent)
 
     def _settle(self) -> None:
         """Posts what lapsed up to `at`, in order of time; of one instant, holds before lots, older before newer."""
@@ -176,16 +300,31 @@ class Draft:
         ]
         for instant, is_lot, number in sorted(due):
             if is_lot:
-                self._lapse_lot(self.lot(number), instant)
+                self._lapse_lot(number, instant)
             else:
                 self._lapse_hold(number, instant)
 
     def _lapse_hold(self, number: int, at: datetime) -> None:
-        hold = replace(self._state.holds[number], state=HoldState.LAPSED, ended_at=at)
-        self.post(EntryKind.HOLD_LAPSE, self.give_back(hold.drawn, at), at=at, hold=hold)
+        hold = self.holds.get(number) or self._state.holds[number]
+        lines = self.give_back(hold.drawn, at)
+        ended = replace(hold, state=HoldState.LAPSED, drawn=(), ended_at=at)
+        self.post(EntryKind.HOLD_LAPSE, lines, at=at, hold=ended, operation=hold.operation)
 
-    def _lapse_lot(self, lot: Lot, at: datetime) -> None:
-        # What holds have drawn stays good for them; nothing is written for a lot that is drawn wholly.
-        if lot.remaining > 0:
-            line = Line(debit=Code.AVAILABLE, credit=Code.BREAKAGE, amount=lot.remaining, lot=lot.number)
+    def _lapse_lot(self, number: int, at: datetime) -> None:
+        # What holds have drawn stays good for them, unless they were made not to honour that.
+        for hold in sorted(self.open_holds(), key=lambda hold: hold.number):
+            drawn = [draw for draw in hold.drawn if draw.lot == number]
+            if drawn and hold.held_lots is HeldLots.LAPSE:
+                rest = tuple(draw for draw in hold.drawn if draw.lot != number)
+                lines = self.give_back(drawn, at)
+                less = replace(hold, drawn=rest)
+                self.post(EntryKind.LOT_LAPSE, lines, at=at, hold=less, operation=hold.operation)
+        # Nothing is written for a lot of which nothing is left.
+        if remaining := self.lot(number).remaining:
+            line = Line(debit=Code.AVAILABLE, credit=Code.BREAKAGE, amount=remaining, lot=number)
             self.post(EntryKind.LOT_LAPSE, (line,), at=at)
+
+
+def _set_by(limit: SpendLimit) -> int:
+    """The number of the entry that set the limit."""
+    return int(limit.counted_as.rpartition("@")[2])

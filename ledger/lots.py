@@ -5,11 +5,11 @@ before paid; lower cost per unit; granted earlier.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from ledger.chart import Code
-from ledger.model import Draw, Line, Lot
+from ledger.model import Draw, Line, Lot, Money
+from ledger.terms import covers
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 # Two unequal costs per unit, each a quotient of int64s, differ by more than 2^-126; 128 binary places tell them apart.
@@ -40,7 +40,7 @@ def pending(lots: Iterable[Lot], at: datetime) -> int:
 
 
 def burn(lots: Iterable[Lot], amount: int, at: datetime) -> tuple[Draw, ...]:
-    """What to take from which lot, in burn order. Takes less than `amount` if there is less."""
+    """What to take from which of the lots, in burn order. Takes less than `amount` if there is less."""
     draws = []
     for lot in sorted((lot for lot in lots if can_burn(lot, at)), key=burn_order):
         if amount == 0:
@@ -66,13 +66,58 @@ def split(draws: Iterable[Draw], amount: int) -> tuple[tuple[Draw, ...], tuple[D
 
 def after_line(lot: Lot, line: Line) -> Lot:
     """The lot once the line is posted: its remaining follows the side available, its held the side held."""
-    remaining, held = lot.remaining, lot.held
-    if line.debit is Code.AVAILABLE:
-        remaining -= line.amount
-    elif line.debit is Code.HELD:
-        held -= line.amount
-    if line.credit is Code.AVAILABLE:
-        remaining += line.amount
-    elif line.credit is Code.HELD:
-        held += line.amount
-    return replace(lot, remaining=remaining, held=held)
+    remaining, held, spent, reclaimed, amount = lot.remaining, lot.held, lot.spent, lot.reclaimed, line.amount
+    match line.debit:
+        case Code.AVAILABLE:
+            remaining -= amount
+        case Code.HELD:
+            held -= amount
+        case Code.REVENUE if spent > 0:
+            # A lot that a refund makes had nothing spent out of it.
+            spent -= amount
+        case Code.OWED:
+            reclaimed += amount
+    match line.credit:
+        case Code.AVAILABLE:
+            remaining += amount
+        case Code.HELD:
+            held += amount
+        case Code.REVENUE | Code.TRANSFERS:
+            spent += amount
+        case Code.OWED if line.debit is Code.REVENUE:
+            # A refund of what a revocation had made owed.
+            reclaimed -= amount
+        case Code.OWED:
+            spent += amount
+    return Lot(
+        number=lot.number,
+        terms=lot.terms,
+        granted=lot.granted,
+        remaining=remaining,
+        held=held,
+        spent=spent,
+        reclaimed=reclaimed,
+    )
+
+
+def comes_to_life(line: Line, lot: Lot, at: datetime) -> bool:
+    """True of a refund's line that gives back to a lot that has run out; the refund may extend such lots."""
+    return line.debit is Code.REVENUE and line.credit is Code.AVAILABLE and has_run_out(lot, at)
+
+
+def cost_share(lot: Lot, gone: int, amount: int) -> Money | None:
+    """What of a lot's cost goes with an amount of it; the shares of all of it together are what it cost.
+
+    gone   how much of it went before
+    """
+    cost = lot.terms.cost
+    if cost is None:
+        return None
+    share = cost.minor_units * (gone + amount) // lot.granted - cost.minor_units * gone // lot.granted
+    return Money(minor_units=share, currency=cost.currency)
+
+
+def may_pay_for(lot: Lot, operation: str) -> bool:
+    """True if the lot's scope has the operation."""
+    scope = lot.terms.scope
+    return not scope or any(covers(pattern, operation) for pattern in scope)

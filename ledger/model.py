@@ -1,14 +1,15 @@
-"""The values of the books: accounts, lots, holds, entries and lines, and what a decision can be."""
+"""The values of the books: accounts, lots, holds, entries and lines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from ledger.chart import Code, Source
 from ledger.ids import AccountKey, account_key
+from ledger.terms import NO_POLICY, NO_TERMS, AccountTerms, AssetPolicy
 
 INT64_MAX: Final = 2**63 - 1
 HOLD_TTL_DEFAULT: Final = timedelta(minutes=15)
@@ -25,8 +26,22 @@ class EntryKind(StrEnum):
     GRANT = "grant"
     DEDUCT = "deduct"
     HOLD = "hold"
+    INCREASE_HOLD = "increase_hold"
+    EXTEND_HOLD = "extend_hold"
     CAPTURE = "capture"
     RELEASE = "release"
+    REFUND = "refund"
+    REVOKE = "revoke"
+    ADJUST = "adjust"
+    WRITE_OFF = "write_off"
+    TRANSFER_OUT = "transfer_out"
+    TRANSFER_IN = "transfer_in"
+    MERGE_OUT = "merge_out"
+    MERGE_IN = "merge_in"
+    FREEZE = "freeze"
+    UNFREEZE = "unfreeze"
+    CLOSE = "close"
+    UPDATE = "update"
     HOLD_LAPSE = "hold_lapse"
     LOT_LAPSE = "lot_lapse"
 
@@ -40,25 +55,19 @@ class HoldState(StrEnum):
     LAPSED = "lapsed"
 
 
-class Reason(StrEnum):
-    """Why the books say no, or why a read finds nothing. A bug is never one of these."""
+class HeldLots(StrEnum):
+    """What becomes of lots that run out while a hold has drawn on them."""
 
-    INVALID_PAGE_TOKEN = "invalid_page_token"  # noqa: S105 -- the name of a reason, not a secret
-    EXPIRY_IN_PAST = "expiry_in_past"
-    ACCOUNT_NOT_FOUND = "account_not_found"
-    ASSET_NOT_FOUND = "asset_not_found"
-    HOLD_NOT_FOUND = "hold_not_found"
-    ENTRY_NOT_FOUND = "entry_not_found"
-    REQUEST_ID_REUSED = "request_id_reused"
-    ACCOUNT_EXISTS = "account_exists"
-    ASSET_EXISTS = "asset_exists"
-    INSUFFICIENT_CREDITS = "insufficient_credits"
-    HOLD_NOT_ACTIVE = "hold_not_active"
-    AMOUNT_ABOVE_HOLD = "amount_above_hold"
-    BALANCE_OVERFLOW = "balance_overflow"
+    HONOUR = "honour"
+    LAPSE = "lapse"
 
 
-Figure = str | int | datetime
+class AccountStatus(StrEnum):
+    """What may be done with an account."""
+
+    OPEN = "open"
+    FROZEN = "frozen"
+    CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +94,7 @@ class Asset:
     tenant: str
     asset: str
     scale: int
+    policy: AssetPolicy = NO_POLICY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,28 +122,40 @@ class Memo:
 NO_MEMO: Final = Memo()
 
 
+class Left(NamedTuple):
+    """What a line leaves in its lot; see Lot."""
+
+    remaining: int
+    held: int
+    spent: int
+    reclaimed: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """One movement, balanced by construction: debits one side and credits another.
 
     amount   smallest units of the account's asset, > 0
-    lot      the grant it concerns; None for movements of debt
+    lot      the number of the lot it concerns; None for movements of debt, and for use that a plan covers
+    left     what it leaves in that lot; None before it is posted, and without a lot
     """
 
     debit: Code
     credit: Code
     amount: int
     lot: int | None
+    left: Left | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LotTerms:
-    """What a grant promised; never changes.
+    """What a grant promised. Only a refund that extends a lot changes it: its expires_at.
 
     priority       0 to 1000, lower burns first
     effective_at   the first instant at which it can burn
     expires_at     the first instant at which it is gone; None: never
     cost           what was paid for all of it; None: nothing
+    scope          patterns of the operations it may pay for; empty: all
     """
 
     source: Source
@@ -141,16 +163,19 @@ class LotTerms:
     effective_at: datetime
     expires_at: datetime | None
     cost: Money | None
+    scope: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lot:
     """What one grant put in.
 
-    number      the grant's entry number
+    number      its number in the account: 1, 2, 3 …
     granted     smallest units, > 0
     remaining   of it, what is in the account's available
     held        of it, what open holds have drawn
+    spent       of it, what was used, given away or repaid debt, less what was refunded
+    reclaimed   of what was spent, what a revocation has made owed
     """
 
     number: int
@@ -158,6 +183,13 @@ class Lot:
     granted: int
     remaining: int
     held: int
+    spent: int
+    reclaimed: int
+
+    @property
+    def left(self) -> Left:
+        """Where its credits are."""
+        return Left(self.remaining, self.held, self.spent, self.reclaimed)
 
     @property
     def is_open(self) -> bool:
@@ -169,11 +201,24 @@ class Lot:
 class Draw:
     """What was taken from one lot.
 
+    lot      None: from a plan that covers all use
     amount   smallest units, > 0
     """
 
-    lot: int
+    lot: int | None
     amount: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeLot:
+    """A lot as an entry made it.
+
+    granted   smallest units, > 0
+    """
+
+    number: int
+    terms: LotTerms
+    granted: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,18 +226,35 @@ class Hold:
     """Credits set aside.
 
     number       the entry number of the hold
-    amount       smallest units, the sum of what was drawn
-    drawn        from which lots, in burn order
+    operation    what it is for; empty if that was not said
+    amount       all that was ever set aside for it, smallest units
+    captured     what of it, and beyond it, was captured so far
+    tolerance    how much more than what is held may still be captured
+    drawn        what is still held, from which lots, in the order they were drawn
+    held_lots    what becomes of lots that run out while held
+    placed_at    when it was made
     expires_at   the first instant at which it is gone
+    due_at       the first instant at which anything of it lapses: its own end, or that of a lot that is not honoured
     ended_at     None while open
     """
 
     number: int
+    operation: str
     amount: int
+    captured: int
+    tolerance: int
     drawn: tuple[Draw, ...]
+    held_lots: HeldLots
+    placed_at: datetime
     expires_at: datetime
+    due_at: datetime
     state: HoldState
     ended_at: datetime | None
+
+    @property
+    def held(self) -> int:
+        """What is still set aside, smallest units."""
+        return sum(draw.amount for draw in self.drawn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +263,7 @@ class Account:
 
     available   the side of the chart: what is in lots, those not effective yet included
     seq         the number of its last entry
+    lots        the number of its last lot; 0 if it never had one
     head        the hash of its last entry
     as_of       the instant of its last entry
     """
@@ -210,8 +273,11 @@ class Account:
     held: int
     owed: int
     seq: int
+    lots: int
     head: bytes
     as_of: datetime
+    status: AccountStatus
+    terms: AccountTerms = NO_TERMS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,16 +285,24 @@ class Entry:
     """One operation written down.
 
     seq               its number in the account: 1, 2, 3 …
-    request_id        None for lapses
+    request_id        None for what nobody asked for by this account's name: lapses, the receiving side of a transfer,
+                      an opening that another operation caused
     fingerprint       what was asked for, to know a repeat from a reuse
     effective_at      when it took effect; never goes back along the numbers
     recorded_at       when it was written; None for a lapse that has not been written yet
     available…owed    the sides of the account after it
     pending           of available, what is not effective yet
-    lot_terms         the terms of the lot that a grant made
-    hold              the hold it made or ended
-    hold_expires_at   when the hold it made runs out
-    hash              over the hash before and all of the above but the key
+    made              the lots that it made
+    operation         what was spent or held for; empty if that was not said
+    hold              the hold it made or changed
+    hold_expires_at   when that hold runs out; None once it has ended
+    hold_held         what that hold still holds, smallest units
+    refunds           the number of the entry that it refunds
+    revokes           the number of the lot that it takes back
+    lots_expire_at    when lots that had run out, and that it gave back to, run out instead
+    peer              account and number of the entry on the other side of a movement between accounts
+    memo              what the caller wanted written beside it
+    hash              over the hash before and all of the above but the key and what lines leave in lots
     """
 
     key: AccountKey
@@ -243,112 +317,33 @@ class Entry:
     owed: int
     pending: int
     lines: tuple[Line, ...]
-    lot_terms: LotTerms | None
+    made: tuple[MadeLot, ...]
+    operation: str
     hold: int | None
     hold_expires_at: datetime | None
+    hold_held: int | None
+    refunds: int | None
+    revokes: int | None
+    lots_expire_at: datetime | None
+    peer: tuple[AccountKey, int] | None
     memo: Memo
     hash: bytes
 
     def moved(self, debit: Code, credit: Code) -> int:
         """The sum of its lines between two sides, smallest units."""
-        return sum(line.amount for line in self.lines if line.debit == debit and line.credit == credit)
+        return sum(line.amount for line in self.lines if line.debit is debit and line.credit is credit)
+
+    @property
+    def used(self) -> int:
+        """What became revenue, smallest units."""
+        return sum(line.amount for line in self.lines if line.credit is Code.REVENUE)
+
+    @property
+    def refunded(self) -> int:
+        """What was revenue and is no more, smallest units."""
+        return sum(line.amount for line in self.lines if line.debit is Code.REVENUE)
 
     @property
     def spendable(self) -> int:
         """What could be spent after it: what was available and effective."""
         return self.available - self.pending
-
-    @property
-    def granted(self) -> int:
-        """What the lot that it made was granted, smallest units."""
-        return sum(line.amount for line in self.lines if line.lot == self.seq and line.credit is Code.AVAILABLE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Posting:
-    """What is to be written to one account; empty if there is nothing to write.
-
-    account      as it stands after
-    entries      in order
-    lots         new and changed ones
-    holds        new and changed ones
-    settled_at   what has lapsed up to this instant is in it, or was written before
-    """
-
-    account: Account
-    entries: tuple[Entry, ...]
-    lots: tuple[Lot, ...]
-    holds: tuple[Hold, ...]
-    settled_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """The books say yes.
-
-    account_name   whose entry it is
-    scale          the decimal places of its asset
-    entry          the operation's own entry; of a repeat, the first one
-    posting        what is to be written; None for a repeat
-    """
-
-    account_name: AccountName
-    scale: int
-    entry: Entry
-    posting: Posting | None
-
-    @property
-    def replayed(self) -> bool:
-        """True if an earlier request had done it."""
-        return self.posting is None
-
-    @property
-    def entries(self) -> tuple[Entry, ...]:
-        """What is to be written, in order: lapses first."""
-        return () if self.posting is None else self.posting.entries
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """The books say no; a normal answer that leaves nothing behind.
-
-    figures   what the reader needs to understand it, by name
-    """
-
-    reason: Reason
-    figures: Mapping[str, Figure]
-
-
-@dataclass(slots=True, kw_only=True)
-class State:
-    """What is known of one account when an operation is decided. The decision only reads it; the writer updates it.
-
-    asset        None if the account's asset is not defined
-    account      None if it is not open
-    lots         by number, at least the open ones
-    holds        by number, the open ones and those the operation names
-    posted       earlier entries by request_id, at least the operation's own
-    settled_at   what has lapsed up to this instant has been written; None if that is not known
-    """
-
-    asset: Asset | None = None
-    account: Account | None = None
-    lots: dict[int, Lot] = field(default_factory=dict)
-    holds: dict[int, Hold] = field(default_factory=dict)
-    posted: dict[str, Entry] = field(default_factory=dict)
-    settled_at: datetime | None = None
-
-    @property
-    def scale(self) -> int:
-        """The decimal places of the account's asset; only of an asset that is defined."""
-        if self.asset is None:
-            raise AssertionError("an account that is open counts an asset that is defined")
-        return self.asset.scale
-
-    def apply(self, posting: Posting) -> None:
-        """Takes over what was decided, so that the next operation of the batch sees it."""
-        self.account = posting.account
-        self.lots.update((lot.number, lot) for lot in posting.lots)
-        self.holds.update((hold.number, hold) for hold in posting.holds)
-        self.posted.update((entry.request_id, entry) for entry in posting.entries if entry.request_id is not None)
-        self.settled_at = posting.settled_at

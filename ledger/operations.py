@@ -1,190 +1,126 @@
-"""What callers ask for. A malformed operation cannot be made: every rule about a field's form is in this module."""
+"""What callers ask for when they grant, spend, hold and give. A malformed operation cannot be made."""
 
-import hashlib
-import json
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, Final
+from enum import StrEnum
+from typing import ClassVar, Final, Protocol
 
-from ledger.chart import SOURCE_RULES, Code, Source
-from ledger.ids import AccountKey
-from ledger.model import (
-    HOLD_TTL_MAX,
-    INT64_MAX,
-    NO_MEMO,
-    SCALE_MAX,
-    AccountName,
-    EntryKind,
-    Memo,
-    Money,
+from ledger.chart import Source
+from ledger.fields import (
+    GRANT_TTL_MAX,
+    PRIORITY_MAX,
+    Violation,
+    bad_account,
+    bad_amount,
+    bad_choice,
+    bad_cost,
+    bad_duration,
+    bad_given,
+    bad_identifier,
+    bad_instant,
+    bad_memo,
+    bad_number,
+    bad_operation,
+    bad_scope,
+    check,
+    fingerprint_of,
 )
+from ledger.ids import AccountKey
+from ledger.model import HOLD_TTL_MAX, INT64_MAX, NO_MEMO, AccountName, EntryKind, HeldLots, Memo, Money
 
-ID_LENGTH_MAX: Final = 128
-PRIORITY_MAX: Final = 1000
-GRANT_TTL_MAX: Final = timedelta(days=36_500)
-INSTANT_MIN: Final = datetime(1970, 1, 1, tzinfo=UTC)
-INSTANT_MAX: Final = datetime(9000, 1, 1, tzinfo=UTC)
-METADATA_PAIRS_MAX: Final = 20
-METADATA_KEY_LENGTH_MAX: Final = 40
-METADATA_VALUE_LENGTH_MAX: Final = 500
-DESCRIPTION_LENGTH_MAX: Final = 500
-REFERENCE_LENGTH_MAX: Final = 200
-# Longer values are compared by their hash, so that a fingerprint stays small.
-_FINGERPRINT_VALUE_LENGTH_MAX: Final = 64
-
-_NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
-_CURRENCY: Final = re.compile(r"[A-Z]{3}")
-_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+BATCH_MAX: Final = 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Violation:
-    """One field that is malformed.
+class Request(Protocol):
+    """What every change has.
 
-    must   what it must be and what it is, as the end of a sentence that begins with the field
+    keys   the accounts that it may change; the first is the one that its request_id belongs to
     """
 
-    field: str
-    must: str
+    @property
+    def kind(self) -> EntryKind:
+        """Of the entry that it writes."""
+
+    @property
+    def request_id(self) -> str:
+        """The caller's own name for it."""
+
+    @property
+    def memo(self) -> Memo:
+        """What is to be written beside the entry."""
+
+    @property
+    def key(self) -> AccountKey:
+        """The account that its request_id belongs to."""
+
+    @property
+    def keys(self) -> tuple[AccountKey, ...]:
+        """The accounts that it may change."""
+
+    def fingerprint(self) -> str:
+        """What is asked for, as text."""
 
 
-class MalformedError(ValueError):
-    """What was asked for has fields that can never be right."""
+class OfAccount:
+    """Part of the operations that name an account."""
 
-    def __init__(self, violations: tuple[Violation, ...]) -> None:
-        super().__init__("; ".join(f"{violation.field} {violation.must}" for violation in violations))
-        self.violations = violations
+    __slots__ = ()
+    account: AccountName
 
+    @property
+    def key(self) -> AccountKey:
+        """The account that its request_id belongs to."""
+        return self.account.key
 
-def _check(*violations: Violation | None) -> None:
-    if found := tuple(violation for violation in violations if violation is not None):
-        raise MalformedError(found)
+    @property
+    def keys(self) -> tuple[AccountKey, ...]:
+        """The accounts that it may change."""
+        return (self.account.key,)
 
-
-def _identifier(field: str, text: str) -> Violation | None:
-    if 0 < len(text) <= ID_LENGTH_MAX and text.isascii() and text.isprintable():
-        return None
-    return Violation(field=field, must=f"must be 1 to {ID_LENGTH_MAX} printable ASCII characters; it {_is_not(text)}.")
-
-
-def _is_not(text: str) -> str:
-    if not text:
-        return "is empty"
-    if len(text) > ID_LENGTH_MAX:
-        return f"has {len(text)}"
-    return f"has {next(character for character in text if not (character.isascii() and character.isprintable()))!r}"
+    def fingerprint(self) -> str:
+        """What is asked for, as text."""
+        return fingerprint_of(self)
 
 
-def _name(field: str, text: str) -> Violation | None:
-    if _NAME.fullmatch(text):
-        return None
-    return Violation(
-        field=field,
-        must='must be 1 to 63 characters: a lower-case letter, then lower-case letters, digits, "_", "-" or ".".',
-    )
+class OfPart:
+    """Part of the operations that name an entry, a hold or a lot, which says whose it is.
+
+    tenant   whose it must be
+    key      the account
+    """
+
+    __slots__ = ()
+    tenant: str
+    key: AccountKey
+
+    @property
+    def keys(self) -> tuple[AccountKey, ...]:
+        """The accounts that it may change."""
+        return (self.key,)
+
+    def fingerprint(self) -> str:
+        """What is asked for, as text."""
+        return fingerprint_of(self)
 
 
-def _whole_number(field: str, number: int, smallest: int, largest: int) -> Violation | None:
-    if type(number) is int and smallest <= number <= largest:
-        return None
-    return Violation(field=field, must=f"must be {smallest} to {largest}; it is {number}.")
+class DeductMode(StrEnum):
+    """What a deduction does when there is too little."""
+
+    AUTHORIZE = "authorize"
+    CLAMP = "clamp"
+    RECORD = "record"
 
 
-def _amount(amount: int) -> Violation | None:
-    return _whole_number("amount", amount, 1, INT64_MAX)
+class ExpiredLots(StrEnum):
+    """What a refund does with credits whose lot has run out."""
 
-
-def _text(field: str, text: str, length_max: int) -> Violation | None:
-    if len(text) > length_max:
-        return Violation(field=field, must=f"must have at most {length_max} characters; it has {len(text)}.")
-    # PostgreSQL cannot store NUL in a text, so no engine does.
-    if "\0" in text:
-        return Violation(field=field, must="must not contain NUL characters.")
-    if _LONE_SURROGATE.search(text):
-        return Violation(field=field, must="must be text that UTF-8 can write.")
-    return None
-
-
-def _duration(field: str, duration: timedelta | None, longest: timedelta) -> Violation | None:
-    if duration is None or timedelta(0) < duration <= longest:
-        return None
-    return Violation(
-        field=field, must=f"must be more than 0 and at most {longest.days} days; it is {_text_of(duration)}."
-    )
-
-
-def _instant(field: str, instant: datetime | None) -> Violation | None:
-    if instant is None:
-        return None
-    if instant.tzinfo is None:
-        return Violation(field=field, must="must say its time zone.")
-    if INSTANT_MIN <= instant < INSTANT_MAX:
-        return None
-    return Violation(
-        field=field, must=f"must lie from the year {INSTANT_MIN.year} to {INSTANT_MAX.year}; it is {instant}."
-    )
-
-
-def check_asset(asset: str, scale: int) -> None:
-    """Raises MalformedError unless the two may define an asset."""
-    _check(_name("asset", asset), _whole_number("scale", scale, 0, SCALE_MAX))
-
-
-def check_account(name: AccountName) -> None:
-    """Raises MalformedError unless the name can be that of an account."""
-    _check(*_account(name))
-
-
-def check_account_part(tenant: str, account_id: str | None, asset: str | None) -> None:
-    """Raises MalformedError unless what is given can name an account or a part of the books."""
-    _check(
-        _name("tenant", tenant),
-        None if account_id is None else _identifier("account_id", account_id),
-        None if asset is None else _name("asset", asset),
-    )
-
-
-def check_page_size(page_size: int) -> None:
-    """Raises MalformedError for a number of rows that no page can have."""
-    _check(_whole_number("page_size", page_size, 0, INT64_MAX))
-
-
-def _account(name: AccountName) -> tuple[Violation | None, ...]:
-    return (
-        _name("tenant", name.tenant),
-        _identifier("account_id", name.account_id),
-        _name("asset", name.asset),
-    )
-
-
-def _memo(memo: Memo) -> tuple[Violation | None, ...]:
-    if memo is NO_MEMO:
-        return ()
-    pairs = memo.metadata.items()
-    return (
-        _text("memo.description", memo.description, DESCRIPTION_LENGTH_MAX),
-        _text("memo.reference", memo.reference, REFERENCE_LENGTH_MAX),
-        _text("memo.actor", memo.actor, REFERENCE_LENGTH_MAX),
-        None
-        if len(pairs) <= METADATA_PAIRS_MAX
-        else Violation(
-            field="memo.metadata", must=f"must have at most {METADATA_PAIRS_MAX} pairs; it has {len(pairs)}."
-        ),
-        *(_metadata_key(key) for key, _ in pairs),
-        *(_text(f'memo.metadata["{key[:40]}"]', value, METADATA_VALUE_LENGTH_MAX) for key, value in pairs),
-    )
-
-
-def _metadata_key(key: str) -> Violation | None:
-    if not key:
-        return Violation(field="memo.metadata", must="must not have an empty key.")
-    return _text("memo.metadata key", key, METADATA_KEY_LENGTH_MAX)
+    TO_ORIGINAL_LOT = "to_original_lot"
+    EXTEND = "extend"
+    NEW_LOT = "new_lot"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenAccount:
+class OpenAccount(OfAccount):
     """Open an account of a customer in one asset."""
 
     kind: ClassVar = EntryKind.OPEN
@@ -193,21 +129,12 @@ class OpenAccount:
     memo: Memo = NO_MEMO
 
     def __post_init__(self) -> None:
-        _check(_identifier("request_id", self.request_id), *_account(self.account), *_memo(self.memo))
-
-    @property
-    def key(self) -> AccountKey:
-        """The account it changes."""
-        return self.account.key
-
-    def fingerprint(self) -> str:
-        """What is asked for, as text."""
-        return _fingerprint(self.memo)
+        check(bad_identifier("request_id", self.request_id), *bad_account(self.account), *bad_memo(self.memo))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
-    """Put credits into an account as one lot.
+class Grant(OfAccount):
+    """Put credits into an account as one lot; what is owed is repaid first.
 
     amount         smallest units, > 0
     priority       None takes the source's own
@@ -215,6 +142,7 @@ class Grant:
     expires_at     the first instant at which it is gone; None, without ttl: never
     ttl            instead of expires_at, counted from when it can burn
     cost           what was paid; only for sources that do not debit promotions
+    scope          the operations it may pay for: names, or beginnings followed by "*"; empty: all
     """
 
     kind: ClassVar = EntryKind.GRANT
@@ -227,48 +155,32 @@ class Grant:
     expires_at: datetime | None = None
     ttl: timedelta | None = None
     cost: Money | None = None
+    scope: tuple[str, ...] = ()
     memo: Memo = NO_MEMO
 
     def __post_init__(self) -> None:
-        _check(
-            _identifier("request_id", self.request_id),
-            *_account(self.account),
-            _amount(self.amount),
-            None if self.priority is None else _whole_number("priority", self.priority, 0, PRIORITY_MAX),
-            _instant("effective_at", self.effective_at),
+        check(
+            bad_identifier("request_id", self.request_id),
+            *bad_account(self.account),
+            bad_amount(self.amount),
+            None if self.priority is None else bad_number("priority", self.priority, 0, PRIORITY_MAX),
+            bad_instant("effective_at", self.effective_at),
             *self._expiry(),
-            *self._cost(),
-            *_memo(self.memo),
+            *bad_cost(self.cost, self.source),
+            *bad_scope(self.scope),
+            *bad_memo(self.memo),
         )
 
     def _expiry(self) -> tuple[Violation | None, ...]:
         if self.expires_at is None:
-            return (_duration("ttl", self.ttl, GRANT_TTL_MAX),)
+            return (bad_duration("ttl", self.ttl, GRANT_TTL_MAX),)
         if self.ttl is not None:
             return (Violation(field="ttl", must="must not be given together with expires_at."),)
-        if malformed := _instant("expires_at", self.expires_at):
+        if malformed := bad_instant("expires_at", self.expires_at):
             return (malformed,)
         if self.effective_at is not None and self.effective_at.tzinfo and self.expires_at <= self.effective_at:
             return (Violation(field="expires_at", must="must be after effective_at."),)
         return ()
-
-    def _cost(self) -> tuple[Violation | None, ...]:
-        if self.cost is None:
-            return ()
-        return (
-            _whole_number("cost.minor_units", self.cost.minor_units, 0, INT64_MAX),
-            None
-            if _CURRENCY.fullmatch(self.cost.currency)
-            else Violation(field="cost.currency", must="must be an ISO 4217 code: three capital letters."),
-            None
-            if SOURCE_RULES[self.source].debit != Code.PROMOTIONS
-            else Violation(field="cost", must=f"must be absent for source {self.source}, which is granted free."),
-        )
-
-    @property
-    def key(self) -> AccountKey:
-        """The account it changes."""
-        return self.account.key
 
     def life(self, at: datetime) -> tuple[datetime, datetime | None]:
         """From when to when the lot can burn if it is granted at that instant; the end is None for never."""
@@ -277,54 +189,45 @@ class Grant:
             return effective_at, max(effective_at, at) + self.ttl
         return effective_at, None if self.expires_at is None else self.expires_at.astimezone(UTC)
 
-    def fingerprint(self) -> str:
-        """What is asked for, as text."""
-        return _fingerprint(
-            self.memo,
-            amount=self.amount,
-            source=self.source,
-            priority=self.priority,
-            effective_at=_text_of(self.effective_at),
-            expires_at=_text_of(self.expires_at),
-            ttl=_text_of(self.ttl),
-            cost=None if self.cost is None else f"{self.cost.minor_units} {self.cost.currency}",
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deduct:
-    """Spend credits at once, all or nothing.
+class Deduct(OfAccount):
+    """Spend credits at once.
 
-    amount   smallest units, > 0
+    amount      smallest units, > 0
+    mode        AUTHORIZE: all, within the overdraft limit, or refused; CLAMP: what is there and allowed, perhaps
+                nothing; RECORD: all in any case, what is not there becomes owed
+    operation   what it is for, such as image/generate; lots with a scope and spend limits look at it
     """
 
     kind: ClassVar = EntryKind.DEDUCT
     request_id: str
     account: AccountName
     amount: int
+    mode: DeductMode = DeductMode.AUTHORIZE
+    operation: str = ""
     memo: Memo = NO_MEMO
 
     def __post_init__(self) -> None:
-        _check(
-            _identifier("request_id", self.request_id), *_account(self.account), _amount(self.amount), *_memo(self.memo)
+        check(
+            bad_identifier("request_id", self.request_id),
+            *bad_account(self.account),
+            bad_amount(self.amount),
+            bad_choice("mode", self.mode, DeductMode),
+            bad_operation("operation", self.operation),
+            *bad_memo(self.memo),
         )
-
-    @property
-    def key(self) -> AccountKey:
-        """The account it changes."""
-        return self.account.key
-
-    def fingerprint(self) -> str:
-        """What is asked for, as text."""
-        return _fingerprint(self.memo, amount=self.amount)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlaceHold:
+class PlaceHold(OfAccount):
     """Set credits aside.
 
-    amount   smallest units, > 0
-    ttl      more than 0, at most 30 days; None: 15 minutes
+    amount      smallest units, > 0
+    ttl         more than 0, at most 30 days; None: 15 minutes
+    operation   as of a deduction
+    tolerance   how much more than the hold may be captured in all, smallest units
+    held_lots   what becomes of lots that run out while held
     """
 
     kind: ClassVar = EntryKind.HOLD
@@ -332,35 +235,31 @@ class PlaceHold:
     account: AccountName
     amount: int
     ttl: timedelta | None = None
+    operation: str = ""
+    tolerance: int = 0
+    held_lots: HeldLots = HeldLots.HONOUR
     memo: Memo = NO_MEMO
 
     def __post_init__(self) -> None:
-        _check(
-            _identifier("request_id", self.request_id),
-            *_account(self.account),
-            _amount(self.amount),
-            _duration("ttl", self.ttl, HOLD_TTL_MAX),
-            *_memo(self.memo),
+        check(
+            bad_identifier("request_id", self.request_id),
+            *bad_account(self.account),
+            bad_amount(self.amount),
+            bad_duration("ttl", self.ttl, HOLD_TTL_MAX),
+            bad_operation("operation", self.operation),
+            bad_number("tolerance", self.tolerance, 0, INT64_MAX),
+            bad_choice("held_lots", self.held_lots, HeldLots),
+            *bad_memo(self.memo),
         )
-
-    @property
-    def key(self) -> AccountKey:
-        """The account it changes."""
-        return self.account.key
-
-    def fingerprint(self) -> str:
-        """What is asked for, as text."""
-        return _fingerprint(self.memo, amount=self.amount, ttl=_text_of(self.ttl))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Capture:
-    """Turn a hold into revenue and give the rest back to its lots; ends the hold.
+class Capture(OfPart):
+    """Turn a hold into revenue; unless there is more to come, give the rest back to its lots and end the hold.
 
-    tenant   whose hold it must be
-    key      the account it changes
     hold     the number of the hold
-    amount   smallest units, 0 or more; None takes all of the hold, 0 gives all of it back
+    amount   smallest units, 0 or more; None takes all that is held, 0 nothing
+    final    False: what is not captured stays held
     """
 
     kind: ClassVar = EntryKind.CAPTURE
@@ -369,27 +268,22 @@ class Capture:
     key: AccountKey
     hold: int
     amount: int | None = None
+    final: bool = True
     memo: Memo = NO_MEMO
 
     def __post_init__(self) -> None:
-        _check(
-            _identifier("request_id", self.request_id),
-            None if self.amount is None else _whole_number("amount", self.amount, 0, INT64_MAX),
-            *_memo(self.memo),
+        check(
+            bad_identifier("request_id", self.request_id),
+            None if self.amount is None else bad_number("amount", self.amount, 0, INT64_MAX),
+            *bad_memo(self.memo),
         )
-
-    def fingerprint(self) -> str:
-        """What is asked for, as text."""
-        return _fingerprint(self.memo, hold_id=self.hold, amount=self.amount)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
+class Release(OfPart):
     """Give a hold back to its lots; ends the hold.
 
-    tenant   whose hold it must be
-    key      the account it changes
-    hold     the number of the hold
+    hold   the number of the hold
     """
 
     kind: ClassVar = EntryKind.RELEASE
@@ -400,11 +294,133 @@ class Release:
     memo: Memo = NO_MEMO
 
     def __post_init__(self) -> None:
-        _check(_identifier("request_id", self.request_id), *_memo(self.memo))
+        check(bad_identifier("request_id", self.request_id), *bad_memo(self.memo))
 
-    def fingerprint(self) -> str:
-        """What is asked for, as text."""
-        return _fingerprint(self.memo, hold_id=self.hold)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncreaseHold(OfPart):
+    """Set more credits aside for a hold.
+
+    hold     the number of the hold
+    amount   by how much, smallest units, > 0
+    """
+
+    kind: ClassVar = EntryKind.INCREASE_HOLD
+    request_id: str
+    tenant: str
+    key: AccountKey
+    hold: int
+    amount: int
+    memo: Memo = NO_MEMO
+
+    def __post_init__(self) -> None:
+        check(bad_identifier("request_id", self.request_id), bad_amount(self.amount), *bad_memo(self.memo))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtendHold(OfPart):
+    """Let a hold last longer.
+
+    hold   the number of the hold
+    ttl    from now on, more than 0, at most 30 days; a hold that lasts longer already stays as it is
+    """
+
+    kind: ClassVar = EntryKind.EXTEND_HOLD
+    request_id: str
+    tenant: str
+    key: AccountKey
+    hold: int
+    ttl: timedelta
+    memo: Memo = NO_MEMO
+
+    def __post_init__(self) -> None:
+        check(
+            bad_identifier("request_id", self.request_id),
+            bad_given("ttl", self.ttl),
+            bad_duration("ttl", self.ttl, HOLD_TTL_MAX),
+            *bad_memo(self.memo),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refund(OfPart):
+    """Give back what a deduction or a capture took, last burnt first.
+
+    entry          the number of the entry that is refunded
+    amount         smallest units, > 0; None: all that is left of it
+    expired_lots   what is done about lots that have run out. TO_ORIGINAL_LOT: what comes back to them lapses at once;
+                   EXTEND: they run out lot_ttl from now instead; NEW_LOT: it comes back as a new lot that runs out
+                   lot_ttl from now, or never
+    lot_ttl        more than 0; not with TO_ORIGINAL_LOT
+    """
+
+    kind: ClassVar = EntryKind.REFUND
+    request_id: str
+    tenant: str
+    key: AccountKey
+    entry: int
+    amount: int | None = None
+    expired_lots: ExpiredLots = ExpiredLots.TO_ORIGINAL_LOT
+    lot_ttl: timedelta | None = None
+    memo: Memo = NO_MEMO
+
+    def __post_init__(self) -> None:
+        check(
+            bad_identifier("request_id", self.request_id),
+            None if self.amount is None else bad_amount(self.amount),
+            bad_choice("expired_lots", self.expired_lots, ExpiredLots),
+            bad_duration("lot_ttl", self.lot_ttl, GRANT_TTL_MAX),
+            self._lot_ttl(),
+            *bad_memo(self.memo),
+        )
+
+    def _lot_ttl(self) -> Violation | None:
+        if self.lot_ttl is None and self.expired_lots is ExpiredLots.EXTEND:
+            return Violation(field="lot_ttl", must="must say for how long expired lots are extended.")
+        if self.lot_ttl is not None and self.expired_lots is ExpiredLots.TO_ORIGINAL_LOT:
+            return Violation(field="lot_ttl", must="must be absent unless expired lots are extended or made new.")
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer(OfAccount):
+    """Give credits to another customer; each lot keeps its terms there.
+
+    account   who gives
+    to        who receives, of the same tenant, in the same asset
+    amount    smallest units, > 0
+    """
+
+    kind: ClassVar = EntryKind.TRANSFER_OUT
+    request_id: str
+    account: AccountName
+    to: AccountName
+    amount: int
+    memo: Memo = NO_MEMO
+
+    def __post_init__(self) -> None:
+        check(
+            bad_identifier("request_id", self.request_id),
+            *bad_account(self.account),
+            *bad_other("to_account_id", self.account, self.to),
+            bad_amount(self.amount),
+            *bad_memo(self.memo),
+        )
+
+    @property
+    def keys(self) -> tuple[AccountKey, ...]:
+        """The accounts that it may change."""
+        return self.account.key, self.to.key
+
+
+def bad_other(field: str, account: AccountName, other: AccountName) -> tuple[Violation | None, ...]:
+    """What is wrong with the second account of a movement between two."""
+    same_books = (other.tenant, other.asset) == (account.tenant, account.asset)
+    return (
+        bad_identifier(field, other.account_id),
+        None if same_books else Violation(field=field, must="must be an account of the same tenant and asset."),
+        None if other != account else Violation(field=field, must="must be another account than the first."),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -413,44 +429,25 @@ class Settle:
 
     key: AccountKey
 
+    @property
+    def keys(self) -> tuple[AccountKey, ...]:
+        """The account that it may change."""
+        return (self.key,)
 
-Request = OpenAccount | Grant | Deduct | PlaceHold | Capture | Release
+
 Operation = Request | Settle
 
 
-def _text_of(value: datetime | timedelta | None) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, timedelta):
-        return f"{value.days * 86_400 + value.seconds}.{value.microseconds:06}s"
-    return value.astimezone(UTC).isoformat()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Several operations that are done one after the other, in one transaction.
 
+    operations   1 to 1,000
+    atomic       all of them are done or none
+    """
 
-def _fingerprint(memo: Memo, **asked: str | int | None) -> str:
-    """One line per field that was given; long values and metadata by their hash."""
-    if memo is not NO_MEMO:
-        asked["memo.description"] = memo.description or None
-        asked["memo.reference"] = memo.reference or None
-        asked["memo.actor"] = memo.actor or None
-        asked["memo.metadata"] = _digest(json.dumps(sorted(memo.metadata.items()))) if memo.metadata else None
-    return "\n".join(f"{field}={_short(str(value))}" for field, value in asked.items() if value is not None)
+    operations: tuple[Request, ...]
+    atomic: bool = False
 
-
-def _short(value: str) -> str:
-    if len(value) <= _FINGERPRINT_VALUE_LENGTH_MAX and "\n" not in value and not value.startswith("#"):
-        return value
-    return _digest(value)
-
-
-def _digest(value: str) -> str:
-    return "#" + hashlib.sha256(value.encode()).hexdigest()[:32]
-
-
-def fields_that_differ(posted: str, asked: str) -> tuple[str, ...]:
-    """The names of the fields in which two fingerprints of the same kind differ, in order."""
-    before, after = _fields_of(posted), _fields_of(asked)
-    return tuple(sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)))
-
-
-def _fields_of(fingerprint: str) -> Mapping[str, str]:
-    return dict(line.split("=", 1) for line in fingerprint.split("\n") if line)
+    def __post_init__(self) -> None:
+        check(bad_number("operations", len(self.operations), 1, BATCH_MAX))

@@ -70,6 +70,12 @@ class Exact(TypeDecorator[int]):
         return None if value is None else int(value)
 
 
+def _index_of_some(table: str, key: str, column: str) -> Index:
+    """An index that holds only the rows that have something in the column."""
+    has_some = text(f"{column} IS NOT NULL")
+    return Index(f"ix_{table}_{column}", key, column, "seq", postgresql_where=has_some, sqlite_where=has_some)
+
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -85,6 +91,7 @@ assets = Table(
     Column("tenant", String, primary_key=True),
     Column("asset", String, primary_key=True),
     Column("scale", Integer, nullable=False),
+    Column("policy", Text),
     sqlite_with_rowid=False,
 )
 
@@ -96,11 +103,14 @@ accounts = Table(
     Column("held", BigInteger, nullable=False),
     Column("owed", BigInteger, nullable=False),
     Column("seq", BigInteger, nullable=False),
+    Column("lots", BigInteger, nullable=False),
     Column("as_of", Instant, nullable=False),
     Column("tenant", String, nullable=False),
     Column("account_id", String, nullable=False),
     Column("asset", String, nullable=False),
+    Column("status", String, nullable=False),
     Column("head", LargeBinary, nullable=False),
+    Column("terms", Text),
     CheckConstraint("available >= 0 AND held >= 0 AND owed >= 0", name="never_negative"),
     Index(None, "tenant", "account_id"),
     sqlite_with_rowid=False,
@@ -121,6 +131,12 @@ entries = Table(
     Column("pending", BigInteger, nullable=False),
     Column("hold", BigInteger),
     Column("hold_expires_at", Instant),
+    Column("hold_held", BigInteger),
+    Column("refunds", BigInteger),
+    Column("revokes", BigInteger),
+    Column("lots_expire_at", Instant),
+    Column("peer_key", Uuid),
+    Column("peer_seq", BigInteger),
     Column("kind", String, nullable=False),
     Column("request_id", String),
     Column("fingerprint", String, nullable=False),
@@ -129,7 +145,14 @@ entries = Table(
     Column("reference", String),
     Column("actor", String),
     Column("metadata", String),
+    Column("operation", String),
+    Column("made", Text),
     UniqueConstraint("account_key", "request_id"),
+    _index_of_some("entries", "account_key", "refunds"),
+    _index_of_some("entries", "account_key", "hold"),
+    _index_of_some("entries", "account_key", "reference"),
+    # Entries come nearly in order of time, so that PostgreSQL needs next to nothing to find those of a stretch of it.
+    Index("ix_entries_effective_at", "effective_at", postgresql_using="brin"),
     sqlite_with_rowid=False,
 )
 
@@ -141,10 +164,15 @@ lines = Table(
     Column("n", Integer, primary_key=True, autoincrement=False),
     Column("amount", BigInteger, nullable=False),
     Column("lot", BigInteger),
+    Column("lot_remaining", BigInteger),
+    Column("lot_held", BigInteger),
+    Column("lot_spent", BigInteger),
+    Column("lot_reclaimed", BigInteger),
     Column("debit", String, nullable=False),
     Column("credit", String, nullable=False),
     CheckConstraint("amount > 0", name="amount_positive"),
     CheckConstraint("debit <> credit", name="sides_differ"),
+    _index_of_some("lines", "account_key", "lot"),
     sqlite_with_rowid=False,
 )
 
@@ -157,6 +185,8 @@ lots = Table(
     Column("granted", BigInteger, nullable=False),
     Column("remaining", BigInteger, nullable=False),
     Column("held", BigInteger, nullable=False),
+    Column("spent", BigInteger, nullable=False),
+    Column("reclaimed", BigInteger, nullable=False),
     Column("effective_at", Instant, nullable=False),
     Column("expires_at", Instant),
     Column("cost", BigInteger),
@@ -164,7 +194,11 @@ lots = Table(
     Column("open", Integer, nullable=False),
     Column("source", String, nullable=False),
     Column("currency", String),
-    CheckConstraint("remaining >= 0 AND held >= 0 AND remaining + held <= granted", name="never_negative"),
+    Column("scope", Text),
+    CheckConstraint(
+        "remaining >= 0 AND held >= 0 AND spent >= 0 AND reclaimed >= 0 AND remaining + held + spent <= granted",
+        name="never_negative",
+    ),
     Index("ix_lots_open", "account_key", postgresql_where=text("open = 1"), sqlite_where=text("open = 1")),
     Index("ix_lots_expiring", "expires_at", postgresql_where=text("open = 1"), sqlite_where=text("open = 1")),
     sqlite_with_rowid=False,
@@ -176,14 +210,49 @@ holds = Table(
     Column("account_key", Uuid, primary_key=True),
     Column("hold", BigInteger, primary_key=True, autoincrement=False),
     Column("amount", BigInteger, nullable=False),
+    Column("captured", BigInteger, nullable=False),
+    Column("tolerance", BigInteger, nullable=False),
+    Column("placed_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
+    Column("due_at", Instant, nullable=False),
     Column("ended_at", Instant),
     Column("open", Integer, nullable=False),
     Column("state", String, nullable=False),
+    Column("held_lots", String, nullable=False),
     Column("drawn", String, nullable=False),
-    CheckConstraint("amount > 0", name="amount_positive"),
+    Column("operation", String),
+    CheckConstraint("amount > 0 AND captured >= 0 AND tolerance >= 0", name="amount_positive"),
     Index("ix_holds_open", "account_key", postgresql_where=text("open = 1"), sqlite_where=text("open = 1")),
-    Index("ix_holds_expiring", "expires_at", postgresql_where=text("open = 1"), sqlite_where=text("open = 1")),
+    Index("ix_holds_due", "due_at", postgresql_where=text("open = 1"), sqlite_where=text("open = 1")),
+    sqlite_with_rowid=False,
+)
+
+# How each entry moved what is counted under each spend limit.
+spending = Table(
+    "spending",
+    metadata,
+    Column("account_key", Uuid, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", String, primary_key=True),
+    Column("counts_at", Instant, nullable=False),
+    Column("change", BigInteger, nullable=False),
+    Column("used", Exact, nullable=False),
+    Column("limit_amount", BigInteger, nullable=False),
+    Index("ix_spending_name", "account_key", "name", "counts_at", "seq"),
+    sqlite_with_rowid=False,
+)
+
+# All that was debited and credited up to an instant, what had lapsed by then included; made now and then, so that the
+# trial balance of a past instant need not begin with the first entry.
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("asset", String, primary_key=True),
+    Column("at", Instant, primary_key=True),
+    Column("code", String, primary_key=True),
+    Column("debits", Exact, nullable=False),
+    Column("credits", Exact, nullable=False),
     sqlite_with_rowid=False,
 )
 

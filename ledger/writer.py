@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -16,8 +17,8 @@ import structlog
 
 from ledger.database import CollisionError, Database, DatabaseUnavailableError
 from ledger.decide import decide
-from ledger.model import NO_MEMO, Accepted, Refused
-from ledger.operations import Operation, Settle
+from ledger.operations import Batch, Operation, Settle
+from ledger.outcome import Accepted, Refused
 from ledger.store import Changes, Store
 
 ATTEMPTS_MAX: Final = 200
@@ -71,7 +72,7 @@ class Answer(Protocol):
         """True if it is cancelled or resolved."""
 
     def set_result(self, result: Any, /) -> None:  # noqa: ANN401 -- a future takes what it was made for
-        """Called with Accepted or Refused; with Settled for Settle."""
+        """Called with Accepted or Refused; with Settled for Settle; with a tuple of outcomes for a Batch."""
 
     def set_exception(self, exception: Exception, /) -> None:
         """Called instead if there is none."""
@@ -79,21 +80,27 @@ class Answer(Protocol):
 
 @dataclass(slots=True)
 class Waiting:
-    """An operation in the queue.
+    """An operation in the queue, or several that go together.
 
     deadline   by time.monotonic(); None: no limit
     """
 
-    operation: Operation
+    work: Operation | Batch
     answer: Answer
     deadline: float | None
+
+    @property
+    def operations(self) -> Sequence[Operation]:
+        """All that is to be done."""
+        return self.work.operations if isinstance(self.work, Batch) else (self.work,)
 
     def is_given_up(self) -> bool:
         """True if the caller has gone or the deadline has passed."""
         return self.answer.cancelled() or (self.deadline is not None and self.deadline <= time.monotonic())
 
 
-Outcome = Accepted | Refused | Settled | Exception
+Decided = Accepted | Refused | Settled | Exception
+Outcome = Decided | tuple[Decided, ...]
 Delivery = Sequence[tuple[Answer, Outcome]]
 
 
@@ -118,7 +125,7 @@ class WriterOptions:
 
     batch_max   operations per transaction
     linger_ms   how long to wait for more of them, and only when there is load
-    queue_max   operations that may wait; more are refused at once
+    queue_max   operations that may wait; more are refused at once, but what goes together is taken if one has room
     """
 
     batch_max: int = 1000
@@ -145,6 +152,7 @@ class Writer:
         self._database, self._store, self._options = database, store, options
         self._clock, self._deliver_all = clock, deliver_all
         self._queue: deque[Waiting] = deque()
+        self._operations_waiting = 0
         self._changed = threading.Condition()
         # The writer is woken when so many operations wait.
         self._wake_at = 1
@@ -155,20 +163,22 @@ class Writer:
         """Begins to take operations."""
         self._thread.start()
 
-    def submit(self, operation: Operation, answer: Answer, deadline: float | None = None) -> None:
-        """Queues an operation.
+    def submit(self, work: Operation | Batch, answer: Answer, deadline: float | None = None) -> None:
+        """Queues an operation, or several that go together.
 
         answer     is resolved with the outcome once that is durable
-        deadline   by time.monotonic(); an operation not decided by then is dropped
+        deadline   by time.monotonic(); what is not decided by then is dropped
         raises     QueueFullError, StoppingError
         """
         with self._changed:
             if self._stopping:
                 raise StoppingError("the ledger is being closed")
-            if len(self._queue) >= self._options.queue_max:
+            if self._operations_waiting >= self._options.queue_max:
                 raise QueueFullError(self._options.queue_max)
-            self._queue.append(Waiting(operation, answer, deadline))
-            if len(self._queue) >= self._wake_at:
+            waiting = Waiting(work, answer, deadline)
+            self._queue.append(waiting)
+            self._operations_waiting += len(waiting.operations)
+            if len(self._queue) >= self._wake_at or self._operations_waiting >= self._options.batch_max:
                 self._changed.notify()
 
     def stop(self) -> None:
@@ -201,32 +211,60 @@ class Writer:
         options = self._options
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._stopping)
-            expected = min(load, options.batch_max)
-            if len(self._queue) < expected and expected > 1 and options.linger_ms > 0 and not self._stopping:
-                self._wake_at = expected
-                self._changed.wait_for(lambda: len(self._queue) >= expected or self._stopping, options.linger_ms / 1000)
+            if load > 1 and options.linger_ms > 0:
+                self._wake_at = load
+                self._changed.wait_for(lambda: self._is_enough(load), options.linger_ms / 1000)
                 self._wake_at = 1
-            return [self._queue.popleft() for _ in range(min(len(self._queue), options.batch_max))]
+            return self._next()
+
+    def _is_enough(self, callers: int) -> bool:
+        """True if there is nothing more to wait for."""
+        is_full = self._operations_waiting >= self._options.batch_max
+        return len(self._queue) >= callers or is_full or self._stopping
+
+    def _next(self) -> list[Waiting]:
+        """What fits into one transaction; at least the first that waits, if any does."""
+        batch: list[Waiting] = []
+        operations = 0
+        while self._queue and (not batch or operations + len(self._queue[0].operations) <= self._options.batch_max):
+            batch.append(self._queue.popleft())
+            operations += len(batch[-1].operations)
+        self._operations_waiting -= operations
+        return batch
 
     def _answered(self, batch: list[Waiting], attempts_max: int = ATTEMPTS_MAX) -> Delivery:
         began = time.perf_counter()
+        operations = sum(len(waiting.operations) for waiting in batch)
         outcomes: Delivery
         try:
             outcomes = self._done(batch, attempts_max)
         except DatabaseUnavailableError as error:
-            log.warning("batch_not_confirmed", operations=len(batch), error=str(error))
+            log.warning("batch_not_confirmed", operations=operations, error=str(error))
             outcomes = [(waiting.answer, NotDoneError(str(error))) for waiting in batch]
         except Exception as error:
             if len(batch) > 1:
-                log.warning("batch_broke", operations=len(batch), exc_info=True)
+                log.warning("batch_broke", operations=operations, exc_info=True)
                 return [outcome for waiting in batch for outcome in self._answered([waiting], ATTEMPTS_ALONE_MAX)]
-            not_done = isinstance(error, CollisionError)
-            outcome = NotDoneError(str(error)) if not_done else _incident(batch[0].operation, error)
-            outcomes = [(batch[0].answer, outcome)]
+            return [(batch[0].answer, self._broken(batch[0], error))]
         if structlog.is_configured():
             # Unconfigured, as in a program that uses the ledger as a library, structlog prints even these.
-            log.debug("batch", operations=len(batch), ms=round((time.perf_counter() - began) * 1000, 2))
+            log.debug("batch", operations=operations, ms=round((time.perf_counter() - began) * 1000, 2))
         return outcomes
+
+    def _broken(self, waiting: Waiting, error: Exception) -> Outcome:
+        """The outcome of what broke on its own; of several operations that need not go together, of each on its own."""
+        if isinstance(error, CollisionError):
+            return NotDoneError(str(error))
+        if isinstance(waiting.work, Batch) and not waiting.work.atomic and len(waiting.operations) > 1:
+            log.warning("batch_broke", operations=len(waiting.operations), exc_info=error)
+            return tuple(self._alone(replace(waiting, work=operation)) for operation in waiting.operations)
+        return _incident(waiting.operations[0], error)
+
+    def _alone(self, waiting: Waiting) -> Decided:
+        ((_, outcome),) = self._answered([waiting], ATTEMPTS_ALONE_MAX)
+        if isinstance(outcome, tuple):
+            raise TypeError(f"{outcome} is not the outcome of one operation")
+        return outcome
 
     def _done(self, batch: list[Waiting], attempts_max: int) -> Delivery:
         """The outcomes of a batch, durable. Decides again as long as another writer is faster."""
@@ -245,11 +283,13 @@ class Writer:
 
     def _attempt(self, batch: list[Waiting]) -> Delivery:
         with self._database.write() as connection:
-            changes = self._store.load(connection, [waiting.operation for waiting in batch])
-            # Not earlier: loading waits as long as another server has locked one of the accounts.
-            now = self._clock()
+            operations = [operation for waiting in batch for operation in waiting.operations]
+            changes, now = self._store.load(connection, operations, self._clock)
             changes.settle(now)
-            decided = [(waiting.answer, _decide(changes, waiting, now)) for waiting in batch]
+            decided = []
+            for waiting in batch:
+                changes, outcome = _decide(changes, waiting, now)
+                decided.append((waiting.answer, outcome))
             if changes.entries:
                 confirmed = self._store.save(connection, changes, now)
                 connection.commit()
@@ -257,25 +297,59 @@ class Writer:
         return decided
 
 
-def _decide(changes: Changes, waiting: Waiting, now: datetime) -> Outcome:
-    """Decides one operation and takes over what it changes. If deciding crashes, only this operation fails."""
+def _decide(changes: Changes, waiting: Waiting, now: datetime) -> tuple[Changes, Outcome]:
+    """Decides what waits; returns what is to be written from then on, and the outcome."""
     if waiting.is_given_up():
-        return DeadlinePassedError()
-    operation = waiting.operation
+        return changes, DeadlinePassedError()
+    if not isinstance(waiting.work, Batch):
+        return changes, _decide_one(changes, waiting.work, now)
+    if not waiting.work.atomic:
+        return changes, tuple(_decide_one(changes, operation, now) for operation in waiting.work.operations)
+    tried = changes.copy({key for operation in waiting.work.operations for key in operation.keys})
+    outcomes: list[Decided] = []
+    for index, operation in enumerate(waiting.work.operations):
+        outcome = _decide_one(tried, operation, now)
+        if not isinstance(outcome, Accepted):
+            return changes, (blamed(outcome, index),) * len(waiting.work.operations)
+        outcomes.append(outcome)
+    return tried, tuple(outcomes)
+
+
+def blamed(outcome: Decided, index: int) -> Decided:
+    """The outcome of all operations of an atomic batch in which one was not accepted.
+
+    index   of that one
+    """
+    if isinstance(outcome, Refused):
+        return replace(outcome, figures={**outcome.figures, "operation": index})
+    return outcome
+
+
+def _decide_one(changes: Changes, operation: Operation, now: datetime) -> Decided:
+    """Decides one operation and takes over what it changes. If deciding crashes, only this operation fails."""
     if isinstance(operation, Settle):
         return Settled()
     try:
-        outcome = decide(changes.states[operation.key], operation, now)
+        outcome = decide(changes.states, operation, now)
     except Exception as error:  # noqa: BLE001 -- a bug in deciding must not disturb the neighbours in the batch
         return _incident(operation, error)
-    if isinstance(outcome, Accepted) and outcome.posting is not None:
-        changes.add(operation.key, outcome.posting)
+    if isinstance(outcome, Accepted):
+        changes.add(outcome.postings)
     return outcome
 
 
 def _incident(operation: Operation, error: Exception) -> IncidentError:
     """Logs a bug under a new id. What callers attach to an operation stays out of the log."""
     incident = IncidentError(uuid4().hex)
-    shown = operation if isinstance(operation, Settle) else replace(operation, memo=NO_MEMO)
-    log.error("operation_broke", incident_id=incident.incident_id, operation=repr(shown), exc_info=error)
+    log.error("operation_broke", incident_id=incident.incident_id, operation=_shown(operation), exc_info=error)
     return incident
+
+
+def _shown(operation: Operation) -> str:
+    """An operation as it may be logged."""
+    attached = {name: None for name in ("memo", "metadata") if hasattr(operation, name)}
+    # Not by dataclasses.replace, which would check that there is a memo where there must be one.
+    shown = copy(operation)
+    for name, nothing in attached.items():
+        object.__setattr__(shown, name, nothing)
+    return repr(shown)

@@ -1,19 +1,21 @@
 """What all handlers share: who asks, how reads run, and what becomes of an exception."""
 
 import asyncio
+import inspect
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
+from contextlib import aclosing
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
 import grpc
 import structlog
+from google.rpc.status_pb2 import Status
 
 from ledger import (
     DEFAULT_TENANT,
-    Accepted,
     DatabaseUnavailableError,
     IncidentError,
     MalformedError,
@@ -36,13 +38,6 @@ _TOLD = (RefusedError, MalformedError, NotDoneError, DatabaseUnavailableError, I
 def tenant_of(_context: Context) -> str:
     """Whose books a call is about. Without authentication there is one tenant."""
     return DEFAULT_TENANT
-
-
-def accepted_or_raise(outcome: Accepted | Refused) -> Accepted:
-    """Turns a refusal into what `answering` tells the caller."""
-    if isinstance(outcome, Refused):
-        raise RefusedError(outcome)
-    return outcome
 
 
 class Reader:
@@ -69,8 +64,14 @@ def answering(service: Service) -> Service:
     """
     for name, handler in list(vars(service).items()):
         if name[0].isupper():
-            setattr(service, name, _answered(name, handler))
+            wrap = _answered_all if inspect.isasyncgenfunction(handler) else _answered
+            setattr(service, name, wrap(name, handler))
     return service
+
+
+def told(name: str, error: Exception) -> Status:
+    """What to tell the caller of an RPC about an error; a bug is logged, and told by the id of an incident."""
+    return status_of(error if isinstance(error, _TOLD) else _incident(name, error))
 
 
 def _answered(name: str, handler: Callable[[Any, Any, Context], Any]) -> Callable[[Any, Any, Context], Any]:
@@ -84,13 +85,39 @@ def _answered(name: str, handler: Callable[[Any, Any, Context], Any]) -> Callabl
             code = "OK"
             return answer  # noqa: TRY300
         except Exception as error:  # noqa: BLE001 -- whatever it is, its text must not reach the caller
-            status = status_of(error if isinstance(error, _TOLD) else _incident(name, error))
+            status = told(name, error)
             code = code_of(status).name
             await abort(context, status)
         finally:
-            log.debug("rpc", method=name, code=code, ms=round((time.perf_counter() - began) * 1000, 2))
+            _log_call(name, code, began)
 
     return answered
+
+
+def _answered_all(
+    name: str, handler: Callable[[Any, Any, Context], AsyncGenerator[Any, None]]
+) -> Callable[[Any, Any, Context], AsyncGenerator[Any, None]]:
+    @wraps(handler)
+    async def answered(self: Any, requests: Any, context: Context) -> AsyncGenerator[Any, None]:  # noqa: ANN401 -- as above
+        began = time.perf_counter()
+        code = "CANCELLED"
+        try:
+            async with aclosing(handler(self, requests, context)) as answers:
+                async for answer in answers:
+                    yield answer
+            code = "OK"
+        except Exception as error:  # noqa: BLE001 -- as above
+            status = told(name, error)
+            code = code_of(status).name
+            await abort(context, status)
+        finally:
+            _log_call(name, code, began)
+
+    return answered
+
+
+def _log_call(name: str, code: str, began: float) -> None:
+    log.debug("rpc", method=name, code=code, ms=round((time.perf_counter() - began) * 1000, 2))
 
 
 def _incident(name: str, error: Exception) -> IncidentError:

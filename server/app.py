@@ -10,7 +10,14 @@ import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from scrip.v1 import credit_service_pb2, credit_service_pb2_grpc, ledger_service_pb2, ledger_service_pb2_grpc
+from scrip.v1 import (
+    account_service_pb2,
+    account_service_pb2_grpc,
+    credit_service_pb2,
+    credit_service_pb2_grpc,
+    ledger_service_pb2,
+    ledger_service_pb2_grpc,
+)
 
 from ledger import (
     DatabaseUnavailableError,
@@ -20,7 +27,9 @@ from ledger import (
     deliver,
     utc_now,
 )
+from server.account_service import AccountService
 from server.answering import Reader
+from server.changes import Changes
 from server.config import Settings
 from server.credit_service import CreditService
 from server.ledger_service import LedgerService
@@ -33,6 +42,7 @@ REOPEN_PAUSE_S: Final = 1.0
 FAREWELL_S: Final = 0.25
 SERVICE_NAMES: Final = (
     credit_service_pb2.DESCRIPTOR.services_by_name["CreditService"].full_name,
+    account_service_pb2.DESCRIPTOR.services_by_name["AccountService"].full_name,
     ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name,
 )
 
@@ -129,7 +139,11 @@ class Server:
             ]
         )
         read = Reader(self._readers)
-        credit_service_pb2_grpc.add_CreditServiceServicer_to_server(CreditService(self._ledger, read), server)
+        changes = Changes(self._ledger, read)
+        credit_service_pb2_grpc.add_CreditServiceServicer_to_server(CreditService(self._ledger, read, changes), server)
+        account_service_pb2_grpc.add_AccountServiceServicer_to_server(
+            AccountService(self._ledger, read, changes), server
+        )
         ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server(
             LedgerService(self._ledger, read, Reader(self._auditor)), server
         )

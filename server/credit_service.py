@@ -1,94 +1,120 @@
 """CreditService: the hot path."""
 
-import asyncio
-import time
-
 from scrip.v1 import credit_service_pb2 as pb
 from scrip.v1.credit_service_pb2_grpc import CreditServiceServicer
 
-from ledger import (
-    Accepted,
-    Code,
-    IdPrefix,
-    Ledger,
-    Operation,
-    Refused,
-    public_id,
-)
-from server import translate
-from server.answering import Context, Reader, accepted_or_raise, answering, tenant_of
+from ledger import Ledger
+from server import messages
+from server.answering import Context, Reader, answering, tenant_of
+from server.changes import Changes
+from server.choices import STATES
+from server.requests import account_name, given_instant, history_filter
+from server.times import length_of, timestamp
 
 
 @answering
 class CreditService(CreditServiceServicer):
     """Answers from the ledger; every rule is there."""
 
-    def __init__(self, ledger: Ledger, read: Reader) -> None:
+    def __init__(self, ledger: Ledger, read: Reader, changes: Changes) -> None:
         self._ledger = ledger
         self._read = read
+        self._changes = changes
 
     async def OpenAccount(self, request: pb.OpenAccountRequest, context: Context) -> pb.OpenAccountResponse:
-        accepted = await self._change(translate.open_account(request, tenant_of(context)), context)
-        return pb.OpenAccountResponse(**translate.change(accepted))
+        return await self._changes.one(request, pb.OpenAccountResponse, context)
 
     async def Grant(self, request: pb.GrantRequest, context: Context) -> pb.GrantResponse:
-        accepted = await self._change(translate.grant(request, tenant_of(context)), context)
-        entry = accepted.entry
-        return pb.GrantResponse(
-            lot_id=public_id(IdPrefix.LOT, entry.key, entry.seq),
-            expires_at=translate.timestamp(entry.lot_terms.expires_at if entry.lot_terms else None),
-            **translate.change(accepted),
-        )
+        return await self._changes.one(request, pb.GrantResponse, context)
+
+    async def Check(self, request: pb.CheckRequest, context: Context) -> pb.CheckResponse:
+        name = account_name(tenant_of(context), request.account_id, request.asset)
+        found = await self._read(self._ledger.check, name, request.amount, request.operation)
+        return messages.check_message(found)
 
     async def CheckAndDeduct(self, request: pb.CheckAndDeductRequest, context: Context) -> pb.CheckAndDeductResponse:
-        accepted = await self._change(translate.deduct(request, tenant_of(context)), context)
-        return pb.CheckAndDeductResponse(**translate.change(accepted))
+        return await self._changes.one(request, pb.CheckAndDeductResponse, context)
 
     async def Hold(self, request: pb.HoldRequest, context: Context) -> pb.HoldResponse:
-        accepted = await self._change(translate.place_hold(request, tenant_of(context)), context)
-        entry = accepted.entry
-        return pb.HoldResponse(
-            hold_id=public_id(IdPrefix.HOLD, entry.key, entry.seq),
-            expires_at=translate.timestamp(entry.hold_expires_at),
-            **translate.change(accepted),
-        )
+        return await self._changes.one(request, pb.HoldResponse, context)
+
+    async def IncreaseHold(self, request: pb.IncreaseHoldRequest, context: Context) -> pb.IncreaseHoldResponse:
+        return await self._changes.one(request, pb.IncreaseHoldResponse, context)
+
+    async def ExtendHold(self, request: pb.ExtendHoldRequest, context: Context) -> pb.ExtendHoldResponse:
+        return await self._changes.one(request, pb.ExtendHoldResponse, context)
 
     async def Capture(self, request: pb.CaptureRequest, context: Context) -> pb.CaptureResponse:
-        accepted = await self._change(translate.capture(request, tenant_of(context)), context)
-        entry = accepted.entry
-        return pb.CaptureResponse(
-            captured=entry.moved(Code.HELD, Code.REVENUE),
-            released=entry.moved(Code.HELD, Code.AVAILABLE),
-            **translate.change(accepted),
-        )
+        return await self._changes.one(request, pb.CaptureResponse, context)
 
     async def Release(self, request: pb.ReleaseRequest, context: Context) -> pb.ReleaseResponse:
-        accepted = await self._change(translate.release(request, tenant_of(context)), context)
-        entry = accepted.entry
-        return pb.ReleaseResponse(
-            released=entry.moved(Code.HELD, Code.AVAILABLE),
-            **translate.change(accepted),
-        )
+        return await self._changes.one(request, pb.ReleaseResponse, context)
+
+    async def Refund(self, request: pb.RefundRequest, context: Context) -> pb.RefundResponse:
+        return await self._changes.one(request, pb.RefundResponse, context)
+
+    async def Transfer(self, request: pb.TransferRequest, context: Context) -> pb.TransferResponse:
+        return await self._changes.one(request, pb.TransferResponse, context)
+
+    async def Batch(self, request: pb.BatchRequest, context: Context) -> pb.BatchResponse:
+        return await self._changes.batch(request, context)
 
     async def GetBalance(self, request: pb.GetBalanceRequest, context: Context) -> pb.GetBalanceResponse:
-        found = await self._read(self._ledger.balances, tenant_of(context), request.account_id, request.asset or None)
+        within = request.expiring_within
+        found = await self._read(
+            self._ledger.balances,
+            tenant_of(context),
+            request.account_id,
+            request.asset or None,
+            as_of=given_instant("as_of", request),
+            expiring_within=length_of("expiring_within", within) if request.HasField("expiring_within") else None,
+        )
         return pb.GetBalanceResponse(
-            balances=[translate.balance_message(balance) for balance in found.balances],
-            as_of=translate.timestamp(found.as_of),
+            balances=[messages.balance_message(balance) for balance in found.balances],
+            as_of=timestamp(found.as_of),
+        )
+
+    async def ListLots(self, request: pb.ListLotsRequest, context: Context) -> pb.ListLotsResponse:
+        page = await self._read(
+            self._ledger.lots,
+            account_name(tenant_of(context), request.account_id, request.asset),
+            include_empty=request.include_empty,
+            as_of=given_instant("as_of", request),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListLotsResponse(
+            lots=[messages.lot_message(page.name.key, lot) for lot in page.lots],
+            next_page_token=page.next_page_token,
+            as_of=timestamp(page.as_of),
+        )
+
+    async def ListHolds(self, request: pb.ListHoldsRequest, context: Context) -> pb.ListHoldsResponse:
+        page = await self._read(
+            self._ledger.holds,
+            account_name(tenant_of(context), request.account_id, request.asset),
+            state=STATES("state", request.state) if request.state else None,
+            as_of=given_instant("as_of", request),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListHoldsResponse(
+            holds=[messages.hold_message(page.balance.name.key, hold) for hold in page.holds],
+            next_page_token=page.next_page_token,
+            balance=messages.balance_message(page.balance),
+            as_of=timestamp(page.as_of),
         )
 
     async def History(self, request: pb.HistoryRequest, context: Context) -> pb.HistoryResponse:
-        name = translate.account_name(tenant_of(context), request.account_id, request.asset)
-        page = await self._read(self._ledger.history, name, request.page_size, request.page_token)
+        name = account_name(tenant_of(context), request.account_id, request.asset)
+        page = await self._read(
+            self._ledger.history,
+            name,
+            page_size=request.page_size,
+            page_token=request.page_token,
+            wanted=history_filter(request, name),
+        )
         return pb.HistoryResponse(
-            entries=[translate.entry_message(entry, page.name, page.scale) for entry in page.entries],
+            entries=[messages.entry_message(entry, page.name, page.scale) for entry in page.entries],
             next_page_token=page.next_page_token,
         )
-
-    async def _change(self, operation: Operation, context: Context) -> Accepted:
-        """Has an operation decided and written. If the caller goes away before that, it is dropped."""
-        remaining_s = context.time_remaining()
-        deadline = None if remaining_s is None else time.monotonic() + remaining_s
-        answer: asyncio.Future[Accepted | Refused] = asyncio.get_running_loop().create_future()
-        self._ledger.submit(operation, answer, deadline)
-        return accepted_or_raise(await answer)

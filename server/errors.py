@@ -12,6 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
+from scrip.v1 import errors_pb2
 
 from ledger import (
     DatabaseUnavailableError,
@@ -59,6 +60,9 @@ REFUSALS: Final = MappingProxyType(
         Reason.EXPIRY_IN_PAST: _Telling(
             code=_INVALID, message="expires_at {expires_at} is not after now, {now}. Name a later instant."
         ),
+        Reason.INSTANT_IN_FUTURE: _Telling(
+            code=_INVALID, message="as_of {as_of} is after now, {now}. Name an instant that is past."
+        ),
         Reason.ACCOUNT_NOT_FOUND: _Telling(
             code=_NOT_FOUND, message="Account {account_id} has no {asset} account. Open it with OpenAccount first."
         ),
@@ -71,6 +75,10 @@ REFUSALS: Final = MappingProxyType(
         Reason.ENTRY_NOT_FOUND: _Telling(
             code=_NOT_FOUND,
             message="No entry has the id {entry_id}. Use an entry_id that a change or History answered with.",
+        ),
+        Reason.LOT_NOT_FOUND: _Telling(
+            code=_NOT_FOUND,
+            message="No lot has the id {lot_id}. Use a lot_id that a change or ListLots answered with.",
         ),
         Reason.REQUEST_ID_REUSED: _Telling(
             code=_EXISTS,
@@ -85,20 +93,72 @@ REFUSALS: Final = MappingProxyType(
         ),
         Reason.INSUFFICIENT_CREDITS: _Telling(
             code=_PRECONDITION,
-            message="Account {account_id} has {available} {asset} available; this needs {required}. "
-            "Grant credits or ask for less.",
+            message="Account {account_id} has {available} {asset} available{out_of_scope}{overdraft}; "
+            "this needs {required}. Grant credits or ask for less.",
         ),
         Reason.HOLD_NOT_ACTIVE: _Telling(
             code=_PRECONDITION, message="Hold {hold_id} {state} at {ended_at}. Make a new hold."
         ),
         Reason.AMOUNT_ABOVE_HOLD: _Telling(
             code=_PRECONDITION,
-            message="Hold {hold_id} holds {held}; {required} cannot be captured. Capture at most {held}.",
+            message="Hold {hold_id} holds {held}; {required} cannot be captured. Capture at most {capturable}.",
+        ),
+        Reason.ENTRY_NOT_REFUNDABLE: _Telling(
+            code=_PRECONDITION,
+            message="Entry {entry_id} is of kind {kind}. Refund an entry of kind deduct or capture.",
+        ),
+        Reason.AMOUNT_ABOVE_REFUNDABLE: _Telling(
+            code=_PRECONDITION,
+            message="Of entry {entry_id} {refundable} can still be refunded; {required} cannot. "
+            "Refund at most {refundable}.",
+        ),
+        Reason.AMOUNT_ABOVE_REVOCABLE: _Telling(
+            code=_PRECONDITION,
+            message="Of lot {lot_id} {revocable} can be revoked; {required} cannot. Revoke at most {revocable}.",
+        ),
+        Reason.AMOUNT_ABOVE_OWED: _Telling(
+            code=_PRECONDITION,
+            message="Account {account_id} owes {owed} {asset}; {required} cannot be written off. "
+            "Write off at most {owed}.",
+        ),
+        Reason.SPEND_LIMIT_REACHED: _Telling(
+            code=_PRECONDITION,
+            message="Limit {limit} lets account {account_id} spend {limit_amount} {asset}, of which {used} are used; "
+            "this needs {required}.{frees_at}",
         ),
         Reason.BALANCE_OVERFLOW: _Telling(
             code=_PRECONDITION,
             message="Account {account_id} cannot take {amount} more {asset}: a balance ends at {limit}.",
         ),
+        Reason.ACCOUNT_FROZEN: _Telling(
+            code=_PRECONDITION,
+            message="The {asset} account of {account_id} is frozen. Unfreeze it with UnfreezeAccount first.",
+        ),
+        Reason.ACCOUNT_NOT_FROZEN: _Telling(
+            code=_PRECONDITION, message="The {asset} account of {account_id} is not frozen."
+        ),
+        Reason.ACCOUNT_CLOSED: _Telling(
+            code=_PRECONDITION, message="The {asset} account of {account_id} is closed. Use another account."
+        ),
+        Reason.ACCOUNT_NOT_EMPTY: _Telling(
+            code=_PRECONDITION,
+            message="Account {account_id} has {available} {asset} available, {pending} pending, {held} held by "
+            "{holds} open holds, and owes {owed}. Close it when nothing is left.",
+        ),
+        Reason.ACCOUNT_HAS_HOLDS: _Telling(
+            code=_PRECONDITION,
+            message="Account {account_id} has open holds of {held} {asset}, the first until {held_until}. "
+            "Capture or release them first.",
+        ),
+    }
+)
+
+# What is said of a figure that not every refusal of its reason has.
+_ASIDES: Final = MappingProxyType(
+    {
+        "out_of_scope": " ({} of them for other operations)",
+        "overdraft": " and may owe {} more",
+        "frees_at": " Room comes free at {}.",
     }
 )
 
@@ -143,6 +203,19 @@ def code_of(status: Status) -> grpc.StatusCode:
     return _CODES[status.code]
 
 
+def error_message(status: Status) -> errors_pb2.Error:
+    """A status as a value, for an answer that tells of several requests."""
+    found = errors_pb2.Error(code=status.code, message=status.message)
+    info, retry = ErrorInfo(), RetryInfo()
+    for detail in status.details:
+        if detail.Unpack(info):
+            found.reason = info.reason
+            found.metadata.update(info.metadata)
+        elif detail.Unpack(retry):
+            found.retry_delay.CopyFrom(retry.retry_delay)
+    return found
+
+
 def text_of(instant: datetime) -> str:
     """An instant as RFC 3339 in UTC, without decimals that are zero."""
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
@@ -152,14 +225,20 @@ _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _RETRY: Final = RetryInfo(retry_delay=Duration(nanos=_RETRY_MS * 1_000_000))
 
 
+def told_figures(refused: Refused) -> dict[str, str]:
+    """The figures of a refusal as they are told."""
+    return {name: _told(figure) for name, figure in refused.figures.items()}
+
+
 def _refused(refused: Refused) -> Status:
     telling = REFUSALS[refused.reason]
-    figures = {name: _told(figure) for name, figure in refused.figures.items()}
+    figures = told_figures(refused)
     shown = {**figures, "state": _STATES.get(figures.get("state", ""), "")}
     # Asked for all assets, a customer who has none has no open account.
     shown["asset"] = figures.get("asset") or "open"
     shown["fields"] = figures.get("fields", "").replace(",", " and another ")
-    message = telling.message.format_map(shown)
+    asides = {name: words.format(figures[name]) if name in figures else "" for name, words in _ASIDES.items()}
+    message = telling.message.format_map({**shown, **asides})
     if figures.get("scale", "0") != "0" and refused.reason is not Reason.ASSET_EXISTS:
         message += f" Amounts count units of 10^-{figures['scale']}."
     details: list[Message] = []
@@ -174,7 +253,11 @@ def _told(figure: str | int | datetime) -> str:
     return text if len(text) <= _FIGURE_LENGTH_MAX else f"{text[:_FIGURE_LENGTH_MAX]}…"
 
 
-_FIELDS: Final = {Reason.INVALID_PAGE_TOKEN: "page_token", Reason.EXPIRY_IN_PAST: "expires_at"}
+_FIELDS: Final = {
+    Reason.INVALID_PAGE_TOKEN: "page_token",
+    Reason.EXPIRY_IN_PAST: "expires_at",
+    Reason.INSTANT_IN_FUTURE: "as_of",
+}
 
 
 def _malformed(error: MalformedError) -> Status:

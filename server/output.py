@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -33,15 +33,20 @@ def format_option(command: Command) -> Command:
     )(command)
 
 
-def rendered(rows: Sequence[Mapping[str, Cell]], form: Format) -> str:
-    """The rows as text; all have the same columns. Numbers stay as they are, whatever their size."""
+def rendered(rows: Sequence[Mapping[str, Cell]], form: Format, fits: Container[str] | None = None) -> str:
+    """The rows as text; all have the same columns. Numbers stay as they are, whatever their size.
+
+    fits   the columns that a table has, because it has to fit a screen; None: all
+    """
     match form:
         case Format.JSON:
             return json.dumps(list(rows), indent=2, ensure_ascii=False)
         case Format.CSV:
             return _csv(rows)
-        case Format.TABLE:
+        case Format.TABLE if fits is None:
             return _table(rows)
+        case Format.TABLE:
+            return _table([{name: cell for name, cell in row.items() if name in fits} for row in rows])
 
 
 def _csv(rows: Sequence[Mapping[str, Cell]]) -> str:

@@ -11,11 +11,17 @@ from ledger import (
     DEFAULT_ASSET,
     DEFAULT_TENANT,
     AccountName,
+    Capture,
     Deduct,
+    Entry,
     Grant,
+    Merge,
     OpenAccount,
     PlaceHold,
+    Refund,
+    Release,
     Source,
+    Transfer,
 )
 from ledger.database import Database
 from ledger.reports import Reports
@@ -90,9 +96,32 @@ def granting(amount: int, account: AccountName = ACME, **terms: object) -> Grant
     return Grant(request_id=request_id(), account=account, amount=amount, **{"source": Source.PROMO, **terms})
 
 
-def deducting(amount: int, account: AccountName = ACME) -> Deduct:
-    return Deduct(request_id=request_id(), account=account, amount=amount)
+def deducting(amount: int, account: AccountName = ACME, **terms: object) -> Deduct:
+    return Deduct(request_id=request_id(), account=account, amount=amount, **terms)
 
 
 def holding(amount: int, account: AccountName = ACME, **terms: object) -> PlaceHold:
     return PlaceHold(request_id=request_id(), account=account, amount=amount, **terms)
+
+
+def capturing(held: Entry, amount: int | None = None, **terms: object) -> Capture:
+    """Of the hold that an entry made, in the books of the default tenant; so below."""
+    named = {"tenant": DEFAULT_TENANT, "key": held.key, "hold": held.seq}
+    return Capture(request_id=request_id(), **named, amount=amount, **terms)
+
+
+def releasing(held: Entry) -> Release:
+    return Release(request_id=request_id(), tenant=DEFAULT_TENANT, key=held.key, hold=held.seq)
+
+
+def refunding(used: Entry, amount: int | None = None, **terms: object) -> Refund:
+    named = {"tenant": DEFAULT_TENANT, "key": used.key, "entry": used.seq}
+    return Refund(request_id=request_id(), **named, amount=amount, **terms)
+
+
+def transferring(amount: int, account: AccountName, to: AccountName) -> Transfer:
+    return Transfer(request_id=request_id(), account=account, to=to, amount=amount)
+
+
+def merging(account: AccountName, into: AccountName) -> Merge:
+    return Merge(request_id=request_id(), account=account, into=into)

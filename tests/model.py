@@ -1,300 +1,439 @@
-"""The dumbest ledger that is right: every single credit is an object that knows its grant and its hold.
+"""The dumbest ledger that is right: every single credit is an object, and what was spent is counted anew each time.
 
-It shares nothing with the ledger but the values that are asked for, and says the same: which entries are written, or
-why nothing is. It knows one account and small amounts.
+It shares nothing with the ledger but the values that are asked for, and says the same: which entries are written to
+which account, or why nothing is. It knows small amounts only.
 """
 
-from copy import copy
-from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime, timedelta
-from fractions import Fraction
+from dataclasses import fields, replace
+from datetime import datetime
 
-from ledger import Capture, Deduct, Grant, OpenAccount, Operation, PlaceHold, Release
+from ledger.administration import (
+    Adjust,
+    Close,
+    Freeze,
+    Merge,
+    Revoke,
+    Unfreeze,
+    UpdateAccount,
+    WriteOff,
+)
+from ledger.ids import AccountKey
+from ledger.model import AccountName
+from ledger.operations import (
+    Capture,
+    Deduct,
+    ExtendHold,
+    Grant,
+    IncreaseHold,
+    OpenAccount,
+    PlaceHold,
+    Refund,
+    Release,
+    Request,
+    Transfer,
+)
+from ledger.terms import AssetPolicy, SpendLimit
+from tests.model_account import Purse
+from tests.model_limits import Counter
+from tests.model_refund import GiveBack, share_of_cost
+from tests.model_values import GRANTED_FROM, Credit, Hold, Move, Pack, Refusal, Said, Written
 
-GRANTED_FROM = {
-    "welcome": ("promotions", 10),
-    "lead": ("promotions", 10),
-    "free": ("promotions", 20),
-    "promo": ("promotions", 20),
-    "referral": ("promotions", 30),
-    "gift": ("promotions", 40),
-    "subscription": ("payments", 50),
-    "purchase": ("payments", 60),
-    "adjustment": ("adjustments", 60),
-}
 KINDS = {
     OpenAccount: "open",
     Grant: "grant",
     Deduct: "deduct",
     PlaceHold: "hold",
+    IncreaseHold: "increase_hold",
+    ExtendHold: "extend_hold",
     Capture: "capture",
     Release: "release",
+    Refund: "refund",
+    Revoke: "revoke",
+    Adjust: "adjust",
+    WriteOff: "write_off",
+    Transfer: "transfer_out",
+    Merge: "merge_out",
+    Freeze: "freeze",
+    Unfreeze: "unfreeze",
+    Close: "close",
+    UpdateAccount: "update",
 }
+OfHold = Capture | Release | IncreaseHold | ExtendHold
+OfPart = OfHold | Refund | Revoke
+# An account that is not there is opened by these, if the asset's settings say so.
+OPENING = Grant | Deduct | PlaceHold | Adjust | Transfer | Freeze | UpdateAccount
+NOT_WHEN_FROZEN = Deduct | PlaceHold | IncreaseHold | Transfer | Merge
 # Of memos, the requests that are made up only differ in the reference.
-SHOWN = {"hold": "hold_id", "memo": "memo.reference"}
-
-Move = tuple[str, str, int]
-
-
-class Refusal(Exception):  # noqa: N818 -- a refusal is no error; here it is raised because that is dumbest
-    """Why nothing is written."""
-
-    def __init__(self, reason: str, fields: str = "") -> None:
-        self.reason = reason
-        self.fields = fields
-
-
-@dataclass(frozen=True)
-class Pack:
-    """What one grant put in."""
-
-    number: int
-    priority: int
-    effective_at: datetime
-    expires_at: datetime | None
-    cost_of_one: Fraction
-
-    def has_run_out(self, at: datetime) -> bool:
-        return self.expires_at is not None and self.expires_at <= at
-
-    def order(self) -> tuple[object, ...]:
-        expires_at = datetime.max.replace(tzinfo=UTC) if self.expires_at is None else self.expires_at
-        return self.priority, expires_at, self.cost_of_one, self.number
-
-
-@dataclass(frozen=True, eq=False)
-class Credit:
-    """One; no other is the same."""
-
-    pack: Pack
-
-
-@dataclass(frozen=True)
-class Hold:
-    """Single credits set aside, in the order they were taken."""
-
-    credits: list[Credit]
-    expires_at: datetime
-    state: str = "open"
-
-
-@dataclass(frozen=True)
-class Written:
-    """What an entry must say; moves has one (debit, credit, lot) per credit, in order."""
-
-    number: int
-    kind: str
-    at: datetime
-    moves: list[Move]
-    available: int
-    held: int
-    pending: int
-
-
-@dataclass(frozen=True)
-class Said:
-    """An entry, written now or before; or why not."""
-
-    entry: Written | None = None
-    is_replay: bool = False
-    refused: str = ""
-    fields: str = ""
+SHOWN = {
+    "hold": "hold_id",
+    "entry": "entry_id",
+    "lot": "lot_id",
+    "to": "to_account_id",
+    "into": "into_account_id",
+    "memo": "memo.reference",
+}
 
 
 class Model:
-    """One account."""
+    """The accounts of one tenant in one asset."""
 
-    def __init__(self) -> None:
-        self.is_open = False
-        self.time: datetime | None = None
-        self.credits: list[Credit] = []
-        self.packs: dict[int, Pack] = {}
-        self.lapsed: set[int] = set()
-        self.holds: dict[int, Hold] = {}
-        self.entries: list[Written] = []
-        self.done: dict[str, tuple[Operation, Written]] = {}
+    def __init__(self, accounts: tuple[AccountName, ...], policy: AssetPolicy) -> None:
+        self.accounts = accounts
+        self.ids = {account.key: account.account_id for account in accounts}
+        self.policy = policy
+        self.purses: dict[str, Purse] = {}
 
-    def ask(self, operation: Operation, now: datetime) -> Said:
+    def ask(self, operation: Request, now: datetime) -> Said:
         """What is to be answered. What has lapsed is settled in any case; besides that, a refusal changes nothing."""
-        if self.is_open:
-            self.settle(now)
-            # Time is that of the last entry; that somebody asked at some time is not remembered.
-            self.time = self.entries[-1].at
-        tried = self._copy()
+        self.settle(operation, now)
+        before = self.purses
+        self.purses = {account_id: purse.copy() for account_id, purse in before.items()}
         try:
-            said = tried.do(operation, now)
+            return self.do(operation, now)
         except Refusal as refusal:
-            return Said(refused=refusal.reason, fields=refusal.fields)
-        self.__dict__ = tried.__dict__
-        return said
+            self.purses = before
+            return Said(refused=refusal.reason, figures=refusal.figures)
 
-    def settled(self, now: datetime) -> "Model":
+    def settle(self, operation: Request, now: datetime) -> None:
+        for key in operation.keys:
+            purse = self.purses.get(self.ids[key])
+            if purse is not None:
+                purse.settle(now)
+                # Time is that of the last entry; that somebody asked at some time is not remembered.
+                purse.time = purse.entries[-1].at
+
+    def purse(self, account: AccountName) -> Purse | None:
+        return self.purses.get(account.account_id)
+
+    def account_of(self, key: AccountKey) -> AccountName:
+        return next(account for account in self.accounts if account.key == key)
+
+    def settled(self, account: AccountName, now: datetime) -> Purse:
         """How it all stands at that time."""
-        settled = self._copy()
+        settled = self.purses[account.account_id].copy()
         settled.settle(now)
         return settled
 
-    def _copy(self) -> "Model":
-        # One level is enough: what is in the containers never changes.
-        copied = Model()
-        copied.__dict__ = {name: copy(value) for name, value in self.__dict__.items()}
-        return copied
-
-    @property
-    def held(self) -> list[Credit]:
-        return [credit for hold in self.holds.values() if hold.state == "open" for credit in hold.credits]
-
-    @property
-    def pending(self) -> list[Credit]:
-        return [credit for credit in self.credits if credit.pack.effective_at > self.time]
-
-    @property
-    def spendable(self) -> list[Credit]:
-        """In the order they burn."""
-        now = [credit for credit in self.credits if credit.pack.effective_at <= self.time]
-        return sorted(now, key=lambda credit: credit.pack.order())
-
-    def do(self, operation: Operation, now: datetime) -> Said:
+    def do(self, operation: Request, now: datetime) -> Said:
         """Does it at once; raises Refusal when it may be half done."""
-        if isinstance(operation, Capture | Release) and operation.hold not in self.holds:
-            raise Refusal("HOLD_NOT_FOUND")
-        if operation.request_id in self.done:
-            return Said(entry=self._repeated(operation), is_replay=True)
+        account_id = self.ids[operation.key]
+        purse = self.purses.get(account_id)
+        if isinstance(operation, OfPart):
+            self._find(purse, operation)
+        if purse is not None and operation.request_id in purse.asked:
+            return Said(entry=self._repeated(purse, operation), is_replay=True)
         if isinstance(operation, OpenAccount):
-            if self.is_open:
+            if purse is not None:
                 raise Refusal("ACCOUNT_EXISTS")
-            self.is_open, self.time = True, now
-            moves = []
-        elif not self.is_open:
-            raise Refusal("ACCOUNT_NOT_FOUND")
+            purse, entry = self._opened(account_id, now, operation.request_id)
+        elif isinstance(operation, Transfer | Merge):
+            other = self.ids[operation.keys[1]]
+            # Both sides of it happen at one instant.
+            now = max(now, *(self.purses[name].time for name in (account_id, other) if name in self.purses), now)
+            purse = self._ready(account_id, operation, now)
+            entry = self._move(purse, self._ready(other, None, now), operation)
         else:
-            self.settle(now)
-            moves = self._moves(operation)
-        entry = self._write(KINDS[type(operation)], self.time, moves)
-        self.done[operation.request_id] = operation, entry
-        return Said(entry=entry)
+            purse = self._ready(account_id, operation, now)
+            entry = getattr(self, f"_{KINDS[type(operation)]}")(purse, operation)
+        purse.asked[operation.request_id] = operation, entry.number
+        return Said(entry=entry.number)
 
-    def _repeated(self, operation: Operation) -> Written:
-        first, entry = self.done[operation.request_id]
+    def _find(self, purse: Purse | None, operation: OfPart) -> None:
+        if isinstance(operation, Refund):
+            if purse is None or not 0 < operation.entry <= len(purse.entries):
+                raise Refusal("ENTRY_NOT_FOUND")
+        elif isinstance(operation, Revoke):
+            if purse is None or operation.lot not in purse.packs:
+                raise Refusal("LOT_NOT_FOUND")
+        elif purse is None or operation.hold not in purse.holds:
+            raise Refusal("HOLD_NOT_FOUND")
+
+    def _repeated(self, purse: Purse, operation: Request) -> int:
+        first, number = purse.asked[operation.request_id]
         if type(first) is not type(operation):
-            raise Refusal("REQUEST_ID_REUSED", "operation")
+            raise Refusal("REQUEST_ID_REUSED", fields="operation")
         names = [field.name for field in fields(first) if getattr(first, field.name) != getattr(operation, field.name)]
         if names:
-            raise Refusal("REQUEST_ID_REUSED", ",".join(sorted(SHOWN.get(name, name) for name in names)))
-        return entry
+            raise Refusal("REQUEST_ID_REUSED", fields=",".join(sorted(SHOWN.get(name, name) for name in names)))
+        return number
 
-    def _moves(self, operation: Operation) -> list[Move]:
-        match operation:
-            case Grant():
-                return self._grant(operation)
-            case Deduct():
-                return [("available", "revenue", credit.pack.number) for credit in self._take(operation.amount)]
-            case PlaceHold():
-                taken = self._take(operation.amount)
-                lasts = operation.ttl or timedelta(minutes=15)
-                self.holds[len(self.entries) + 1] = Hold(credits=taken, expires_at=self.time + lasts)
-                return [("available", "held", credit.pack.number) for credit in taken]
-            case Capture():
-                hold = self._open_hold(operation.hold)
-                amount = len(hold.credits) if operation.amount is None else operation.amount
-                if amount > len(hold.credits):
-                    raise Refusal("AMOUNT_ABOVE_HOLD")
-                self._end(operation.hold, "captured")
-                used = [("held", "revenue", credit.pack.number) for credit in hold.credits[:amount]]
-                return used + self._give_back(hold.credits[amount:], self.time)
-            case Release():
-                hold = self._open_hold(operation.hold)
-                self._end(operation.hold, "released")
-                return self._give_back(hold.credits, self.time)
-        raise AssertionError(operation)
+    def _ready(self, account_id: str, operation: Request | None, now: datetime) -> Purse:
+        """The account, opened if that may be; the operation is None on the receiving side of a movement."""
+        purse = self.purses.get(account_id)
+        if purse is None:
+            if not self.policy.auto_open or not (operation is None or isinstance(operation, OPENING)):
+                raise Refusal("ACCOUNT_NOT_FOUND")
+            purse, _ = self._opened(account_id, now, None)
+        if purse.status == "closed":
+            raise Refusal("ACCOUNT_CLOSED")
+        if purse.status == "frozen" and isinstance(operation, NOT_WHEN_FROZEN):
+            raise Refusal("ACCOUNT_FROZEN")
+        purse.settle(now)
+        return purse
 
-    def _grant(self, operation: Grant) -> list[Move]:
-        debit, priority = GRANTED_FROM[str(operation.source)]
-        effective_at = operation.effective_at or self.time
+    def _opened(self, account_id: str, now: datetime, request_id: str | None) -> tuple[Purse, Written]:
+        purse = self.purses[account_id] = Purse(account_id, now)
+        welcome, moves, made = self.policy.welcome, [], ()
+        if welcome is not None:
+            terms = self._terms(purse, str(welcome.source), expires_at=welcome.ttl and now + welcome.ttl)
+            moves, pack = purse.grant(welcome.amount, terms)
+            made = (pack,)
+        return purse, purse.write("open", moves, request_id=request_id, made=made)
+
+    @staticmethod
+    def _terms(purse: Purse, source: str, **others: object) -> Pack:
+        terms = {"priority": GRANTED_FROM[source][1], "effective_at": purse.time, "expires_at": None}
+        return Pack(number=0, granted=0, source=source, **{**terms, "cost": None, "scope": (), **others})
+
+    # -- credits come and go
+
+    def _grant(self, purse: Purse, operation: Grant) -> Written:
+        effective_at = operation.effective_at or purse.time
         expires_at = operation.expires_at
         if operation.ttl is not None:
-            expires_at = max(effective_at, self.time) + operation.ttl
-        if expires_at is not None and expires_at <= self.time:
-            raise Refusal("EXPIRY_IN_PAST")
-        pack = Pack(
-            number=len(self.entries) + 1,
-            priority=priority if operation.priority is None else operation.priority,
+            expires_at = max(effective_at, purse.time) + operation.ttl
+        source, cost = str(operation.source), operation.cost
+        terms = self._terms(
+            purse,
+            source,
             effective_at=effective_at,
             expires_at=expires_at,
-            cost_of_one=Fraction(operation.cost.minor_units if operation.cost else 0, operation.amount),
+            cost=cost and (cost.minor_units, cost.currency),
+            scope=operation.scope,
         )
-        self.packs[pack.number] = pack
-        self.credits += [Credit(pack) for _ in range(operation.amount)]
-        return [(debit, "available", pack.number)] * operation.amount
+        if operation.priority is not None:
+            terms = replace(terms, priority=operation.priority)
+        is_free = GRANTED_FROM[source][0] == "promotions"
+        may_repay = self.policy.free_credits_repay_debt or not is_free
+        moves, pack = purse.grant(operation.amount, terms, may_repay=may_repay)
+        return purse.write("grant", moves, request_id=operation.request_id, made=(pack,))
 
-    def _take(self, amount: int) -> list[Credit]:
-        if len(self.spendable) < amount:
+    def _deduct(self, purse: Purse, operation: Deduct) -> Written:
+        amount, mode, about = operation.amount, str(operation.mode), operation.operation
+        if mode == "clamp":
+            amount = min([amount, *[counter.room(purse.time) for counter in purse.counters_of(about)]])
+            if not purse.is_unlimited:
+                amount = min(amount, len(purse.spendable(about)) + purse.room_for_debt)
+        if mode == "record" and not purse.is_unlimited:
+            there = purse.spendable(about)[:amount]
+            taken = [*purse.take(len(there), about), *[None] * (amount - len(there))]
+            purse.owed += amount - len(there)
+        else:
+            taken = purse.take(amount, about, overdraft=True)
+        if mode == "authorize":
+            purse.check_limits(amount, about)
+        return purse.write("deduct", purse.use(taken), request_id=operation.request_id, operation=about)
+
+    def _refund(self, purse: Purse, operation: Refund) -> Written:
+        refunded = purse.entries[operation.entry - 1]
+        if refunded.kind not in {"deduct", "capture"}:
+            raise Refusal("ENTRY_NOT_REFUNDABLE")
+        left = purse.left_to_refund(operation.entry)
+        amount = len(left) if operation.amount is None else operation.amount
+        if not 0 < amount <= len(left):
+            raise Refusal("AMOUNT_ABOVE_REFUNDABLE")
+        back = GiveBack(purse, operation)
+        for one in left[::-1][:amount]:
+            back.give(one)
+        return purse.write(
+            "refund",
+            back.moves,
+            request_id=operation.request_id,
+            made=back.finish(self._terms(purse, "adjustment")),
+            operation=refunded.operation,
+            refunds=refunded.number,
+            lots_expire_at=back.expires_at if back.extended else None,
+        )
+
+    def _revoke(self, purse: Purse, operation: Revoke) -> Written:
+        pack = purse.packs[operation.lot]
+        back_to = GRANTED_FROM[pack.source][0]
+        there = [credit for credit in purse.credits if credit.lot == pack.number]
+        revocable = purse.revocable(pack.number)
+        amount = revocable if operation.amount is None else operation.amount
+        if not 0 < amount <= revocable:
+            raise Refusal("AMOUNT_ABOVE_REVOCABLE")
+        for credit in there[:amount]:
+            purse.remove(credit)
+        moves: list[Move] = [("available", back_to, pack.number) for _ in there[:amount]]
+        if str(operation.spent) == "owe":
+            owed = amount - len(moves)
+            purse.owed += owed
+            moves += [("owed", back_to, pack.number)] * owed
+        return purse.write("revoke", moves, request_id=operation.request_id, revokes=pack.number)
+
+    def _adjust(self, purse: Purse, operation: Adjust) -> Written:
+        if str(operation.direction) == "up":
+            moves, pack = purse.grant(operation.amount, self._terms(purse, "adjustment"))
+            return purse.write("adjust", moves, request_id=operation.request_id, made=(pack,))
+        gone = self._taken(purse, operation.amount)
+        moves = [("available", "adjustments", credit.lot) for credit in gone]
+        return purse.write("adjust", moves, request_id=operation.request_id)
+
+    @staticmethod
+    def _taken(purse: Purse, amount: int) -> list[Credit]:
+        """Whatever they may pay for."""
+        taken = purse.effective[:amount]
+        if len(taken) < amount:
             raise Refusal("INSUFFICIENT_CREDITS")
-        taken = self.spendable[:amount]
         for credit in taken:
-            self._remove(credit)
+            purse.remove(credit)
         return taken
 
-    def _open_hold(self, number: int) -> Hold:
-        if self.holds[number].state != "open":
-            raise Refusal("HOLD_NOT_ACTIVE")
-        return self.holds[number]
+    def _write_off(self, purse: Purse, operation: WriteOff) -> Written:
+        amount = purse.owed if operation.amount is None else operation.amount
+        if not 0 < amount <= purse.owed:
+            raise Refusal("AMOUNT_ABOVE_OWED")
+        purse.owed -= amount
+        return purse.write("write_off", [("adjustments", "owed", None)] * amount, request_id=operation.request_id)
 
-    def _give_back(self, credits_: list[Credit], at: datetime) -> list[Move]:
-        moves = []
-        for credit in credits_:
-            moves.append(("held", "available", credit.pack.number))
-            if credit.pack.has_run_out(at):
-                moves.append(("available", "breakage", credit.pack.number))
-            else:
-                self.credits.append(credit)
-        return moves
+    # -- holds
 
-    def settle(self, now: datetime) -> None:
-        """One lapse after the other: always the earliest that is due, of one instant holds before grants."""
-        now = max(now, self.time)
-        while True:
-            due = [
-                (hold.expires_at, 0, number)
-                for number, hold in self.holds.items()
-                if hold.state == "open" and hold.expires_at <= now
-            ]
-            run_out = [pack for pack in self.packs.values() if pack.has_run_out(now)]
-            due += [(pack.expires_at, 1, pack.number) for pack in run_out if pack.number not in self.lapsed]
-            if not due:
-                break
-            at, is_pack, number = min(due)
-            if is_pack:
-                self._lapse(number, at)
-            else:
-                self._end(number, "lapsed")
-                self._write("hold_lapse", at, self._give_back(self.holds[number].credits, at))
-        self.time = now
-
-    def _end(self, number: int, state: str) -> None:
-        self.holds[number] = replace(self.holds[number], state=state)
-
-    def _lapse(self, number: int, at: datetime) -> None:
-        self.lapsed.add(number)
-        gone = [credit for credit in self.credits if credit.pack.number == number]
-        for credit in gone:
-            self._remove(credit)
-        if gone:
-            self._write("lot_lapse", at, [("available", "breakage", number)] * len(gone))
-
-    def _remove(self, credit: Credit) -> None:
-        self.credits = [other for other in self.credits if other is not credit]
-
-    def _write(self, kind: str, at: datetime, moves: list[Move]) -> Written:
-        self.time = at
-        entry = Written(
-            number=len(self.entries) + 1,
-            kind=kind,
-            at=at,
-            moves=moves,
-            available=len(self.credits),
-            held=len(self.held),
-            pending=len(self.pending),
+    def _hold(self, purse: Purse, operation: PlaceHold) -> Written:
+        taken = purse.take(operation.amount, operation.operation)
+        purse.check_limits(operation.amount, operation.operation)
+        number = purse.next_number
+        purse.holds[number] = Hold(
+            credits=tuple(taken),
+            operation=operation.operation,
+            amount=operation.amount,
+            tolerance=operation.tolerance,
+            honours_lots=str(operation.held_lots) == "honour",
+            placed_at=purse.time,
+            expires_at=purse.lasting(operation.ttl),
         )
-        self.entries.append(entry)
-        return entry
+        return self._write_hold(purse, operation, number, purse.hold(taken))
+
+    @staticmethod
+    def _write_hold(purse: Purse, operation: Request, number: int, moves: list[Move]) -> Written:
+        return purse.write(
+            KINDS[type(operation)],
+            moves,
+            request_id=operation.request_id,
+            hold=number,
+            operation=purse.holds[number].operation,
+        )
+
+    @staticmethod
+    def _open_hold(purse: Purse, operation: OfHold) -> Hold:
+        hold = purse.holds[operation.hold]
+        if hold.state != "open":
+            raise Refusal("HOLD_NOT_ACTIVE", state=hold.state)
+        return hold
+
+    def _capture(self, purse: Purse, operation: Capture) -> Written:
+        hold = self._open_hold(purse, operation)
+        amount = len(hold.credits) if operation.amount is None else operation.amount
+        beyond = max(amount - len(hold.credits), 0)
+        if beyond > hold.tolerance:
+            raise Refusal("AMOUNT_ABOVE_HOLD")
+        more = []
+        if beyond:
+            if purse.status == "frozen":
+                raise Refusal("ACCOUNT_FROZEN")
+            more = purse.take(beyond, hold.operation)
+            purse.check_limits(beyond, hold.operation)
+        used, rest = hold.credits[:amount], hold.credits[amount:]
+        moves = [("held", "revenue", credit.lot) for credit in used] + purse.use(more)
+        purse.holds[operation.hold] = replace(
+            hold, captured=hold.captured + amount, tolerance=hold.tolerance - beyond, credits=rest
+        )
+        if operation.final:
+            purse.end(operation.hold, "captured", purse.time)
+            moves += purse.give_back(rest, purse.time)
+        return self._write_hold(purse, operation, operation.hold, moves)
+
+    def _release(self, purse: Purse, operation: Release) -> Written:
+        hold = self._open_hold(purse, operation)
+        purse.end(operation.hold, "released", purse.time)
+        return self._write_hold(purse, operation, operation.hold, purse.give_back(hold.credits, purse.time))
+
+    def _increase_hold(self, purse: Purse, operation: IncreaseHold) -> Written:
+        hold = self._open_hold(purse, operation)
+        taken = purse.take(operation.amount, hold.operation)
+        purse.check_limits(operation.amount, hold.operation)
+        purse.holds[operation.hold] = replace(
+            hold, credits=(*hold.credits, *taken), amount=hold.amount + operation.amount
+        )
+        return self._write_hold(purse, operation, operation.hold, purse.hold(taken))
+
+    def _extend_hold(self, purse: Purse, operation: ExtendHold) -> Written:
+        hold = self._open_hold(purse, operation)
+        expires_at = max(hold.expires_at, purse.lasting(operation.ttl))
+        purse.holds[operation.hold] = replace(hold, expires_at=expires_at)
+        return self._write_hold(purse, operation, operation.hold, [])
+
+    # -- between accounts
+
+    def _move(self, giver: Purse, receiver: Purse, operation: Transfer | Merge) -> Written:
+        name = "transfer" if isinstance(operation, Transfer) else "merge"
+        debt = 0
+        if name == "transfer":
+            gone = self._taken(giver, operation.amount)
+        else:
+            if giver.open_holds():
+                raise Refusal("ACCOUNT_HAS_HOLDS")
+            gone, debt = sorted(giver.credits, key=lambda credit: credit.lot), giver.owed
+            giver.credits, giver.owed, giver.status = [], 0, "closed"
+        lots = list(dict.fromkeys(credit.lot for credit in gone))
+        amounts = {lot: sum(credit.lot == lot for credit in gone) for lot in lots}
+        made, moves = [], []
+        for lot in lots:
+            terms = replace(giver.packs[lot], cost=share_of_cost(giver, lot, amounts[lot]))
+            made.append(receiver.make(amounts[lot], terms))
+            moves += [("transfers", "available", made[-1].number)] * amounts[lot]
+        receiver.owed += debt
+        out = giver.write(
+            f"{name}_out",
+            [("available", "transfers", credit.lot) for credit in gone] + [("transfers", "owed", None)] * debt,
+            request_id=operation.request_id,
+            peer=(receiver.account_id, receiver.next_number),
+        )
+        receiver.write(
+            f"{name}_in",
+            moves + [("owed", "transfers", None)] * debt,
+            made=tuple(made),
+            peer=(giver.account_id, out.number),
+        )
+        return out
+
+    # -- what becomes of accounts
+
+    def _freeze(self, purse: Purse, operation: Freeze) -> Written:
+        if purse.status == "frozen":
+            raise Refusal("ACCOUNT_FROZEN")
+        purse.status = "frozen"
+        return purse.write("freeze", [], request_id=operation.request_id)
+
+    def _unfreeze(self, purse: Purse, operation: Unfreeze) -> Written:
+        if purse.status != "frozen":
+            raise Refusal("ACCOUNT_NOT_FROZEN")
+        purse.status = "open"
+        return purse.write("unfreeze", [], request_id=operation.request_id)
+
+    def _close(self, purse: Purse, operation: Close) -> Written:
+        if purse.credits or purse.owed or purse.open_holds():
+            raise Refusal("ACCOUNT_NOT_EMPTY")
+        purse.status = "closed"
+        return purse.write("close", [], request_id=operation.request_id)
+
+    def _update(self, purse: Purse, operation: UpdateAccount) -> Written:
+        if operation.overdraft_limit is not None:
+            purse.overdraft = operation.overdraft_limit
+        if operation.unlimited is not None:
+            purse.is_unlimited = operation.unlimited
+        if operation.time_zone is not None:
+            purse.time_zone = operation.time_zone
+        asked = [counter.limit for counter in purse.counters] if operation.limits is None else operation.limits
+        purse.counters = [self._counter(purse, limit) for limit in asked]
+        if operation.metadata is not None:
+            purse.metadata = dict(operation.metadata)
+        return purse.write("update", [], request_id=operation.request_id)
+
+    @staticmethod
+    def _counter(purse: Purse, limit: SpendLimit) -> Counter:
+        """One that goes on counting, if only the amount has changed."""
+        for counter in purse.counters:
+            if counter.is_continued_by(limit, purse.time_zone):
+                return counter.with_limit(limit, purse.time_zone)
+        return Counter(limit, purse.time_zone, set_by=purse.next_number)

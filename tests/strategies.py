@@ -1,196 +1,279 @@
-"""Requests made up by Hypothesis, so that they meet: few amounts, and instants on a grid of five minutes."""
+"""Requests made up at random, so that they meet: few accounts, small amounts, and instants on a grid of five minutes.
 
-from collections.abc import Sequence
+Hypothesis draws what is asked for and a number; the rest comes out of that number, as things stand in the model. If it
+drew everything, it would be slow, and its examples would resemble each other too much.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
-
-from hypothesis import strategies as st
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import TypeVar
 
 from ledger import (
     AccountName,
+    AssetPolicy,
     Capture,
     Deduct,
+    DeductMode,
+    ExpiredLots,
+    ExtendHold,
     Grant,
-    Memo,
+    HeldLots,
+    IncreaseHold,
+    Merge,
     Money,
     OpenAccount,
-    Operation,
     PlaceHold,
+    Refund,
     Release,
+    Request,
     Source,
+    Transfer,
+    Welcome,
 )
-from tests.books import MICROSECOND, START
-from tests.model import GRANTED_FROM, Model
+from ledger.operations import OfPart
+from tests.books import MICROSECOND
+from tests.model import Model
+from tests.model_account import Purse
+from tests.model_values import GRANTED_FROM
 
+Value = TypeVar("Value")
 STEP = timedelta(minutes=5)
-UNKNOWN_HOLD = 9_999
+UNKNOWN = 9_999
+# A month ends in some time zone soon after each; in some, clocks are changed then.
+STARTS = tuple(datetime(2026, month, day, tzinfo=UTC) for month, day in ((1, 1), (3, 29), (10, 25)))
+OPERATIONS = ("", "image/small", "image/large", "text")
+SCOPES = ((), (), (), ("image/*",), ("text",), ("*",), ("image/small", "text"))
 
 
-def instants(now: datetime) -> st.SearchStrategy[datetime]:
-    """Around now, on the grid."""
-    return st.integers(-3, 12).map(lambda steps: now + steps * STEP)
+class Chance:
+    """Everything that is left to chance, all of it from one number."""
+
+    def __init__(self, number: int) -> None:
+        self._random = Random(number)
+
+    def one_of(self, some: Sequence[Value]) -> Value:
+        return self._random.choice(some)
+
+    def number(self, least: int, most: int) -> int:
+        return self._random.randint(least, max(least, most))
+
+    def happens(self, *, one_in: int) -> bool:
+        return self._random.randrange(one_in) == 0
+
+    def span(self) -> timedelta:
+        """Up to an hour, on the grid."""
+        return self.number(1, 12) * STEP
+
+    def instant(self, now: datetime) -> datetime:
+        """Around now, on the grid."""
+        return now + self.number(-3, 12) * STEP
+
+    def policy(self) -> AssetPolicy:
+        """Settings of an asset."""
+        free = [source for source in Source if GRANTED_FROM[source][0] == "promotions"]
+        ttl = self.span() if self.happens(one_in=2) else None
+        welcome = Welcome(amount=self.number(1, 5), source=self.one_of(free), ttl=ttl)
+        return AssetPolicy(
+            auto_open=self.happens(one_in=2),
+            welcome=welcome if self.happens(one_in=2) else None,
+            free_credits_repay_debt=self.happens(one_in=2),
+        )
+
+    def moment(self, model: Model, now: datetime) -> datetime:
+        """When the clock may stand next: at an instant that matters, just before it, anywhere later, or earlier."""
+        if self.happens(one_in=5):
+            return now + self.span()
+        if self.happens(one_in=5):
+            return now - self.span()
+        matters = {instant for purse in model.purses.values() for instant in purse.instants_that_matter(now)}
+        coming = sorted(instant for instant in matters if instant > now)[:3] or [now + STEP]
+        return self.one_of(coming) - (MICROSECOND if self.happens(one_in=3) else timedelta(0))
 
 
-def spans() -> st.SearchStrategy[timedelta]:
-    """Up to an hour, on the grid."""
-    return st.integers(1, 12).map(lambda steps: steps * STEP)
+class Asker(Chance):
+    """Makes requests to the accounts of a model, as things stand there."""
 
+    def __init__(self, number: int, model: Model, request_id: str, now: datetime) -> None:
+        super().__init__(number)
+        self.model, self.request_id, self.now = model, request_id, now
 
-@st.composite
-def grants(draw, account: AccountName, request_id: str, now: datetime) -> Grant:
-    """A grant with all kinds of terms."""
-    source = draw(st.sampled_from(Source))
-    is_free = GRANTED_FROM[source][0] == "promotions"
-    effective_at = draw(st.none() | instants(now))
-    expires_at, ttl = draw(st.just((None, None)) | st.tuples(instants(now), st.none()) | st.tuples(st.none(), spans()))
-    if effective_at is not None and expires_at is not None and expires_at <= effective_at:
-        expires_at = effective_at + STEP
-    return Grant(
-        request_id=request_id,
-        account=account,
-        amount=draw(st.integers(1, 20)),
-        source=source,
-        priority=draw(st.none() | st.integers(0, 2)),
-        effective_at=effective_at,
-        expires_at=expires_at,
-        ttl=ttl,
-        cost=None if is_free or draw(st.booleans()) else Money(minor_units=draw(st.integers(0, 3)), currency="EUR"),
-    )
+    def settled(self, account: AccountName) -> Purse | None:
+        return self.model.settled(account, self.now) if self.model.purse(account) is not None else None
 
+    def account(self, suits: Callable[[Purse], object]) -> AccountName:
+        """One that is suited, most of the time; otherwise perhaps any."""
+        suited = [name for name in self.model.accounts if (purse := self.settled(name)) is not None and suits(purse)]
+        return self.one_of(suited if suited and not self.happens(one_in=10) else self.model.accounts)
 
-def _amounts(model: Model, now: datetime) -> st.SearchStrategy[int]:
-    """What can be spent, most of the time; sometimes more."""
-    spendable = len(model.settled(now).spendable) if model.is_open else 0
-    return st.integers(1, min(spendable, 9)) | st.integers(1, spendable + 1) if spendable else st.integers(1, 3)
+    def live(self) -> AccountName:
+        return self.account(lambda purse: purse.status != "closed")
 
+    def able(self) -> AccountName:
+        """One that may spend, most of the time."""
+        return self.account(lambda purse: purse.status == "open")
 
-@st.composite
-def deductions(draw, account: AccountName, request_id: str, model: Model, now: datetime) -> Deduct:
-    return Deduct(request_id=request_id, account=account, amount=draw(_amounts(model, now)))
+    def about(self, account: AccountName) -> dict[str, object]:
+        return {"request_id": self.request_id, "account": account}
 
+    def part(self, account: AccountName) -> dict[str, object]:
+        return {"request_id": self.request_id, "tenant": account.tenant, "key": account.key}
 
-@st.composite
-def holds(draw, account: AccountName, request_id: str, model: Model, now: datetime) -> PlaceHold:
-    amount, ttl = draw(_amounts(model, now)), draw(st.none() | spans())
-    return PlaceHold(request_id=request_id, account=account, amount=amount, ttl=ttl)
+    def of(self, mostly: Sequence[int], every: Sequence[int]) -> int:
+        """The number of something, seldom of nothing."""
+        return self.one_of(mostly if mostly and not self.happens(one_in=10) else [*every, UNKNOWN])
 
+    def amount(self, there: int) -> int:
+        """What is there, most of the time; sometimes more."""
+        return self.number(1, self.one_of([min(there, 9), there, there + 2]))
 
-def _hold_numbers(model: Model) -> st.SearchStrategy[int]:
-    """An open hold most of the time; otherwise perhaps an ended one, or one that nobody made."""
-    is_open = [number for number, hold in model.holds.items() if hold.state == "open"]
-    every = [*model.holds, UNKNOWN_HOLD]
-    return (
-        st.sampled_from(is_open) | st.sampled_from(is_open) | st.sampled_from(every)
-        if is_open
-        else st.sampled_from(every)
-    )
+    def perhaps(self, value: Value) -> Value | None:
+        return value if self.happens(one_in=2) else None
 
+    # -- granting and spending
 
-@st.composite
-def plain_grants(draw, account: AccountName, request_id: str) -> Grant:
-    """A grant that can be spent at once and never runs out."""
-    return Grant(request_id=request_id, account=account, amount=draw(st.integers(5, 20)), source=Source.PROMO)
+    def opening(self) -> Request:
+        unopened = [name for name in self.model.accounts if self.model.purse(name) is None]
+        every = self.model.accounts
+        return OpenAccount(**self.about(self.one_of(unopened if unopened and self.happens(one_in=2) else every)))
 
+    def plain_grant(self) -> Request:
+        """A grant that can be spent at once."""
+        ttl = self.perhaps(self.span())
+        return Grant(**self.about(self.live()), amount=self.number(5, 20), source=Source.PROMO, ttl=ttl)
 
-@st.composite
-def captures(draw, account: AccountName, request_id: str, model: Model) -> Capture:
-    """A capture of nothing, of something, of all in both ways of saying so, or of more."""
-    number = draw(_hold_numbers(model))
-    held = len(model.holds[number].credits) if number in model.holds else 1
-    return Capture(
-        request_id=request_id,
-        tenant=account.tenant,
-        key=account.key,
-        hold=number,
-        amount=draw(st.none() | st.integers(0, held) | st.just(held + 1)),
-    )
+    def grant(self) -> Request:
+        """A grant with all kinds of terms."""
+        source = self.one_of(list(Source))
+        is_free = GRANTED_FROM[source][0] == "promotions"
+        effective_at = self.instant(self.now) if self.happens(one_in=3) else None
+        expires_at, ttl = self.one_of([(None, None), (self.instant(self.now), None), (None, self.span())])
+        if effective_at is not None and expires_at is not None and expires_at <= effective_at:
+            expires_at = effective_at + STEP
+        return Grant(
+            **self.about(self.live()),
+            amount=self.number(1, 20),
+            source=source,
+            priority=self.perhaps(self.number(0, 2)),
+            effective_at=effective_at,
+            expires_at=expires_at,
+            ttl=ttl,
+            cost=None if is_free else self.perhaps(Money(minor_units=self.number(0, 50), currency="EUR")),
+            scope=self.one_of(SCOPES),
+        )
 
+    def spending(self) -> tuple[AccountName, str, int]:
+        account, operation = self.able(), self.one_of(OPERATIONS)
+        purse = self.settled(account)
+        return account, operation, self.amount(0 if purse is None else len(purse.spendable(operation)))
 
-@st.composite
-def releases(draw, account: AccountName, request_id: str, model: Model) -> Release:
-    return Release(request_id=request_id, tenant=account.tenant, key=account.key, hold=draw(_hold_numbers(model)))
+    def deduct(self) -> Request:
+        account, operation, amount = self.spending()
+        return Deduct(**self.about(account), amount=amount, mode=self.one_of(list(DeductMode)), operation=operation)
 
+    # -- holds
 
-@st.composite
-def repeats(draw, asked: Sequence[Operation], model: Model) -> Operation:
-    """What was asked before, answered or refused: the same again, something else about it, or another operation."""
-    earlier = draw(st.sampled_from(asked))
-    if draw(st.booleans()):
-        return earlier
-    if draw(st.booleans()):
-        return _another_operation(earlier)
-    if isinstance(earlier, OpenAccount):
-        return replace(earlier, memo=Memo(reference="another"))
-    if isinstance(earlier, Release):
-        return replace(earlier, hold=draw(_hold_numbers(model)))
-    if isinstance(earlier, Capture):
-        return replace(earlier, amount=draw(st.none() | st.integers(0, 3)), hold=draw(_hold_numbers(model)))
-    return replace(earlier, amount=earlier.amount + 1)
+    def hold(self) -> Request:
+        account, operation, amount = self.spending()
+        return PlaceHold(
+            **self.about(account),
+            amount=amount,
+            ttl=self.perhaps(self.span()),
+            operation=operation,
+            tolerance=self.one_of([0, self.number(1, 5)]),
+            held_lots=self.one_of(list(HeldLots)),
+        )
 
+    def of_hold(self) -> tuple[dict[str, object], int]:
+        """The fields that name a hold, and how much it holds."""
+        account = self.account(Purse.open_holds)
+        holds = {} if (purse := self.settled(account)) is None else purse.holds
+        number = self.of([number for number, hold in holds.items() if hold.state == "open"], [*holds])
+        held = len(holds[number].credits) if number in holds else 1
+        return {**self.part(account), "hold": number}, held
 
-def _another_operation(earlier: Operation) -> Operation:
-    """Alike in every word but the operation itself, as far as that can be."""
-    if isinstance(earlier, Capture | Release):
-        other = Release if isinstance(earlier, Capture) else Capture
-        return other(request_id=earlier.request_id, tenant=earlier.tenant, key=earlier.key, hold=earlier.hold)
-    other = PlaceHold if isinstance(earlier, Deduct) else Deduct
-    return other(request_id=earlier.request_id, account=earlier.account, amount=getattr(earlier, "amount", 1))
+    def capture(self) -> Request:
+        """A capture of nothing, of something, of all in both ways of saying so, or of more."""
+        about, held = self.of_hold()
+        amount = self.one_of([None, self.number(0, held), self.number(0, held), self.number(held + 1, held + 4)])
+        return Capture(**about, amount=amount, final=self.happens(one_in=2))
 
+    def release(self) -> Request:
+        return Release(**self.of_hold()[0])
 
-def moments_that_matter(model: Model, now: datetime) -> st.SearchStrategy[datetime]:
-    """On or just before one of the next instants at which something begins or runs out; if there is none, soon."""
-    matters = [hold.expires_at for hold in model.holds.values() if hold.state == "open"]
-    matters += [instant for pack in model.packs.values() for instant in (pack.effective_at, pack.expires_at) if instant]
-    coming = st.sampled_from(sorted({instant for instant in matters if instant > now})[:3] or [now + STEP])
-    return coming | coming | coming.map(lambda instant: instant - MICROSECOND)
+    def increase_hold(self) -> Request:
+        return IncreaseHold(**self.of_hold()[0], amount=self.number(1, 5))
 
+    def extend_hold(self) -> Request:
+        return ExtendHold(**self.of_hold()[0], ttl=self.span())
 
-def moments(model: Model, now: datetime) -> st.SearchStrategy[datetime]:
-    """When the clock may stand next: at an instant that matters, anywhere later, or earlier."""
-    later = spans().map(lambda span: now + span)
-    earlier = spans().map(lambda span: now - span)
-    return moments_that_matter(model, now) | later | earlier
+    # -- giving back, giving away
 
+    def refund(self) -> Request:
+        account = self.account(lambda purse: purse.status != "closed" and purse.refundable())
+        # As it is written: a lapse that is not written yet is an entry once the refund is decided.
+        purse = self.model.purse(account)
+        used = [] if purse is None else purse.refundable()
+        matter = [number for number in used if self._is_special(purse, number)]
+        number = self.of(
+            matter if matter and self.happens(one_in=2) else used,
+            [] if purse is None else [entry.number for entry in purse.entries],
+        )
+        left = len(purse.left_to_refund(number)) if number in used else 0
+        policy = self.one_of(list(ExpiredLots))
+        ttls = {ExpiredLots.TO_ORIGINAL_LOT: None, ExpiredLots.EXTEND: self.span()}
+        return Refund(
+            **self.part(account),
+            entry=number,
+            amount=self.one_of([None, self.number(1, left), self.number(1, left), left + 1]),
+            expired_lots=policy,
+            lot_ttl=ttls[policy] if policy in ttls else self.perhaps(self.span()),
+        )
 
-@st.composite
-def changes(
-    draw, account: AccountName, request_id: str, *, model: Model, now: datetime, asked: Sequence[Operation]
-) -> Operation:
-    """Any request to an account."""
-    kinds = [
-        grants(account, request_id, now),
-        plain_grants(account, request_id),
-        deductions(account, request_id, model, now),
-        holds(account, request_id, model, now),
-    ]
-    kinds += [captures(account, request_id, model), releases(account, request_id, model)]
-    if any(hold.state == "open" for hold in model.holds.values()):
-        kinds += [captures(account, request_id, model), releases(account, request_id, model)]
-    if asked:
-        kinds += [repeats(asked, model)]
-    if not model.is_open and draw(st.integers(0, 3)) < 3:
-        kinds = [st.just(OpenAccount(request_id=request_id, account=account))]
-    elif model.is_open and not model.packs:
-        kinds = [plain_grants(account, request_id)]
-    return draw(st.one_of(kinds))
+    def _is_special(self, purse: Purse, number: int) -> bool:
+        """True if something is left to refund of a lot that has run out or was taken back, of debt, or of a plan."""
+        left = set(purse.left_to_refund(number))
+        return any(
+            lot in {"debt", "plan"} or purse.packs[lot].has_run_out(self.now) or purse.reclaimed_of_lot(lot)
+            for lot in left
+        )
 
+    def transfer(self) -> Request:
+        giver = self.account(lambda purse: purse.status == "open" and purse.effective)
+        receivers = [name for name in self.model.accounts if name != giver]
+        live = [name for name in receivers if (purse := self.model.purse(name)) and purse.status != "closed"]
+        purse = self.settled(giver)
+        return Transfer(
+            **self.about(giver),
+            to=self.one_of(live if live and not self.happens(one_in=6) else receivers),
+            amount=self.amount(0 if purse is None else len(purse.effective)),
+        )
 
-@st.composite
-def batches(draw, accounts: Sequence[AccountName]) -> list[tuple[datetime, list[Operation]]]:
-    """Requests to several accounts, cut into batches; all of a batch meet the same clock."""
-    models = {account: Model() for account in accounts}
-    asked: dict[AccountName, list[Operation]] = {account: [] for account in accounts}
-    now, cut = START, [(START, [])]
-    for number in range(draw(st.integers(20, 40))):
-        account = draw(st.sampled_from(accounts))
-        model = models[account]
-        if draw(st.integers(0, 4)) == 0:
-            now = draw(moments(model, now))
-            cut.append((now, []))
-        elif draw(st.integers(0, 3)) == 0:
-            cut.append((now, []))
-        operation = draw(changes(account, f"r-{number}", model=model, now=now, asked=asked[account]))
-        asked[account].append(operation)
-        cut[-1][1].append(operation)
-        model.ask(operation, now)
-    return [(instant, operations) for instant, operations in cut if operations]
+    # -- again
+
+    def again(self, asked: Sequence[Request]) -> Request:
+        """What was asked before, answered or refused: the same again, something else about it, or another operation."""
+        earlier = self.one_of(asked)
+        if self.happens(one_in=2):
+            return earlier
+        if self.happens(one_in=3):
+            return self._another_operation(earlier)
+        if isinstance(earlier, Transfer | Merge) and self.happens(one_in=2):
+            field = "to" if isinstance(earlier, Transfer) else "into"
+            others = [name for name in self.model.accounts if name not in {earlier.account, getattr(earlier, field)}]
+            return replace(earlier, **{field: self.one_of(others)})
+        if isinstance(earlier, Capture | Release) and self.happens(one_in=2):
+            return replace(earlier, hold=self.of_hold()[0]["hold"])
+        if hasattr(earlier, "amount") and self.happens(one_in=2):
+            return replace(earlier, amount=(earlier.amount or 0) + 1)
+        return replace(earlier, memo=replace(earlier.memo, reference="another"))
+
+    def _another_operation(self, earlier: Request) -> Request:
+        """Alike in every word but the operation itself, as far as that can be."""
+        if isinstance(earlier, Capture | Release):
+            other = Release if isinstance(earlier, Capture) else Capture
+            return other(request_id=earlier.request_id, tenant=earlier.tenant, key=earlier.key, hold=earlier.hold)
+        account = self.model.account_of(earlier.key) if isinstance(earlier, OfPart) else earlier.account
+        other = PlaceHold if isinstance(earlier, Deduct) else Deduct
+        return other(request_id=earlier.request_id, account=account, amount=getattr(earlier, "amount", None) or 1)

@@ -8,15 +8,21 @@ from sqlalchemy import text
 from ledger import (
     AccountName,
     DatabaseUnavailableError,
+    DeductMode,
     Ledger,
     MalformedError,
     OpenAccount,
+    Reason,
     Settle,
+    SpendLimit,
     StoppingError,
+    UpdateAccount,
+    Window,
     deliver,
 )
 from ledger.database import Database
-from tests.books import ACME, DAY, Clock, deducting, granting, opening
+from ledger.model import INT64_MAX
+from tests.books import ACME, DAY, Clock, deducting, granting, opening, refunding
 
 PATIENCE_S = 10
 
@@ -70,6 +76,24 @@ def test_the_writer_lives_on_when_nobody_can_be_told(sqlite_url, clock):
 def test_a_tenant_with_a_slash_cannot_take_another_tenants_account():
     with pytest.raises(MalformedError, match="tenant must be"):
         OpenAccount(request_id="r", account=AccountName(tenant="a/b", account_id="c", asset="d"))
+
+
+def test_what_is_used_under_spend_limits_may_outgrow_64_bits(ledger):
+    windows = {"daily": {"window": Window.DAY}, "rolling": {"window": Window.ROLLING, "length": DAY}}
+    limits = tuple(SpendLimit(name=name, amount=INT64_MAX, **window) for name, window in windows.items())
+    ledger.execute(opening())
+    ledger.execute(UpdateAccount(request_id="limits", account=ACME, limits=limits))
+    for _ in range(3):
+        ledger.execute(granting(INT64_MAX))
+        last = ledger.execute(deducting(INT64_MAX, mode=DeductMode.RECORD)).entry
+    ledger.execute(granting(100))
+
+    refused = ledger.execute(deducting(1))
+    ledger.execute(refunding(last, 50))
+    refused_again = ledger.execute(deducting(1))
+
+    assert (refused.reason, refused.figures["used"]) == (Reason.SPEND_LIMIT_REACHED, 3 * INT64_MAX)
+    assert refused_again.figures["used"] == 3 * INT64_MAX - 50
 
 
 def test_sweeping_writes_the_lapses_of_every_idle_account(sqlite_url):

@@ -8,7 +8,7 @@ import pytest
 
 from ledger import Code, EntryKind, Line, LotTerms, Memo, Money, Source
 from ledger.chain import canonical_bytes, chained_hash, genesis
-from ledger.model import Entry
+from ledger.model import Entry, Left, MadeLot
 from tests.books import ACME, DAY, MICROSECOND, START
 
 TERMS = LotTerms(
@@ -17,6 +17,7 @@ TERMS = LotTerms(
     effective_at=START,
     expires_at=START + DAY,
     cost=Money(minor_units=990, currency="EUR"),
+    scope=("image/*",),
 )
 ENTRY = Entry(
     key=ACME.key,
@@ -31,9 +32,15 @@ ENTRY = Entry(
     owed=0,
     pending=0,
     lines=(Line(debit=Code.PAYMENTS, credit=Code.AVAILABLE, amount=100, lot=2),),
-    lot_terms=TERMS,
+    made=(MadeLot(number=7, terms=TERMS, granted=100),),
+    operation="image/edit",
     hold=None,
     hold_expires_at=None,
+    hold_held=None,
+    refunds=None,
+    revokes=None,
+    lots_expire_at=None,
+    peer=None,
     memo=Memo(description="zehn für dich", reference="o-7", actor="ann", metadata={"b": "2", "a": "1"}),
     hash=b"",
 )
@@ -49,9 +56,15 @@ OTHER = {
     "owed": 1,
     "pending": 1,
     "lines": (Line(debit=Code.PAYMENTS, credit=Code.AVAILABLE, amount=100, lot=3),),
-    "lot_terms": replace(TERMS, priority=61),
+    "made": (MadeLot(number=7, terms=replace(TERMS, priority=61), granted=100),),
+    "operation": "image/generate",
     "hold": 1,
     "hold_expires_at": START,
+    "hold_held": 0,
+    "refunds": 1,
+    "revokes": 1,
+    "lots_expire_at": START,
+    "peer": (ACME.key, 1),
     "memo": replace(ENTRY.memo, metadata={"b": "2", "a": "2"}),
 }
 
@@ -63,8 +76,9 @@ def test_the_canonical_bytes_are_those_of_the_documentation():
             '[2,"grant","r-1","amount=100\\nsource=purchase",'
             '"2026-01-01T00:00:00.000000+00:00","2026-01-01T00:00:00.000001+00:00",'
             '100,0,0,0,[["payments","available",100,2]],'
-            '["purchase",60,"2026-01-01T00:00:00.000000+00:00","2026-01-02T00:00:00.000000+00:00",[990,"EUR"]],'
-            'null,null,"zehn für dich","o-7","ann",[["a","1"],["b","2"]]]'
+            '[[7,100,"purchase",60,'
+            '"2026-01-01T00:00:00.000000+00:00","2026-01-02T00:00:00.000000+00:00",[990,"EUR"],["image/*"]]],'
+            '"image/edit",null,null,null,null,null,null,null,"zehn für dich","o-7","ann",[["a","1"],["b","2"]]]'
         ).encode()
     )
 
@@ -97,11 +111,13 @@ def test_another_value_of_any_field_makes_another_hash(field):
         {"cost": None},
         {"cost": Money(minor_units=991, currency="EUR")},
         {"cost": Money(minor_units=990, currency="USD")},
+        {"scope": ()},
+        {"scope": ("image/*", "video/*")},
     ],
     ids=str,
 )
 def test_another_term_of_a_lot_makes_another_hash(changed):
-    other = replace(ENTRY, lot_terms=replace(TERMS, **changed))
+    other = replace(ENTRY, made=(replace(ENTRY.made[0], terms=replace(TERMS, **changed)),))
 
     assert chained_hash(genesis(ACME), other) != chained_hash(genesis(ACME), ENTRY)
 
@@ -115,6 +131,19 @@ def test_another_word_of_a_line_makes_another_hash(changed):
     other = replace(ENTRY, lines=(replace(ENTRY.lines[0], **changed),))
 
     assert chained_hash(genesis(ACME), other) != chained_hash(genesis(ACME), ENTRY)
+
+
+@pytest.mark.parametrize("changed", [{"number": 8}, {"granted": 101}], ids=str)
+def test_another_number_or_amount_of_a_lot_makes_another_hash(changed):
+    other = replace(ENTRY, made=(replace(ENTRY.made[0], **changed),))
+
+    assert chained_hash(genesis(ACME), other) != chained_hash(genesis(ACME), ENTRY)
+
+
+def test_what_a_line_leaves_in_its_lot_follows_from_the_lines_and_is_not_hashed():
+    other = replace(ENTRY, lines=(replace(ENTRY.lines[0], left=Left(100, 0, 0, 0)),))
+
+    assert canonical_bytes(other) == canonical_bytes(ENTRY)
 
 
 @pytest.mark.parametrize("field", ["description", "reference", "actor"])

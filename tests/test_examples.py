@@ -11,22 +11,35 @@ from benchmarks.targets import serving
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
+RECORDED = {"holds": (), "gifts": (), "refunds": (), "llm_gateway": (EXAMPLES / "llm_trace_sample.csv", "--passes=2")}
 TRACE = ROOT.parent / "shared" / "data" / "AzureLLMInferenceTrace_code.csv"
 
 
-def llm_gateway(port, trace, *flags):
-    """Runs the example; returns what it printed."""
-    command = [sys.executable, EXAMPLES / "llm_gateway.py", trace, f"--server=127.0.0.1:{port}", *flags]
+def printed_by(example, port, *arguments):
+    """Runs an example; returns what it printed."""
+    command = [sys.executable, EXAMPLES / f"{example}.py", *arguments, f"--server=127.0.0.1:{port}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def test_the_llm_gateway_prints_what_is_recorded(database_url):
-    recorded = (EXAMPLES / "llm_gateway.out").read_text(encoding="utf-8")
+def llm_gateway(port, trace, *flags):
+    return printed_by("llm_gateway", port, trace, *flags)
+
+
+@pytest.mark.parametrize(("example", "arguments"), RECORDED.items())
+def test_an_example_prints_what_is_recorded(database_url, example, arguments):
+    recorded = (EXAMPLES / f"{example}.out").read_text(encoding="utf-8")
 
     with serving(database_url) as (port, _):
-        assert llm_gateway(port, EXAMPLES / "llm_trace_sample.csv", "--passes=2") == recorded
+        assert printed_by(example, port, *arguments) == recorded
+
+
+def test_every_example_is_recorded_and_told():
+    told = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(RECORDED)
+    assert [name for name in RECORDED if f"## {name}.py" not in told] == []
 
 
 def test_a_gateway_that_starts_over_changes_nothing(sqlite_url):

@@ -5,7 +5,19 @@ from datetime import timedelta
 
 import pytest
 
-from ledger import Accepted, AccountName, Capture, Code, EntryKind, IdPrefix, Reason, public_id
+from ledger import (
+    Accepted,
+    AccountName,
+    AssetPolicy,
+    Capture,
+    Code,
+    EntryKind,
+    HeldLots,
+    IdPrefix,
+    Reason,
+    Welcome,
+    public_id,
+)
 from tests.books import ACME, DAY, MICROSECOND, START, deducting, granting, holding, opening, request_id, rows_of
 
 # Not on a whole second, nor a whole millisecond.
@@ -21,7 +33,18 @@ def hold():
     return granting(100), holding(60, ttl=LASTS)
 
 
-LAPSES = pytest.mark.parametrize(("made", "kind"), [(lot, EntryKind.LOT_LAPSE), (hold, EntryKind.HOLD_LAPSE)])
+def hold_that_lets_its_lot_lapse():
+    return granting(60, expires_at=GONE_AT), holding(60, ttl=2 * DAY, held_lots=HeldLots.LAPSE)
+
+
+LAPSES = pytest.mark.parametrize(
+    ("made", "kind"),
+    [
+        (lot, EntryKind.LOT_LAPSE),
+        (hold, EntryKind.HOLD_LAPSE),
+        (hold_that_lets_its_lot_lapse, EntryKind.LOT_LAPSE),
+    ],
+)
 
 
 @pytest.fixture
@@ -217,6 +240,38 @@ def test_a_sweep_leaves_alone_what_open_holds_have_drawn_wholly(with_a_lot, cloc
 
     assert swept == 0
     assert standing(with_a_lot) == (0, 100)
+
+
+def test_a_hold_holds_less_from_exactly_the_time_at_which_a_lot_runs_out_that_it_does_not_honour(acme, clock):
+    do(acme, hold_that_lets_its_lot_lapse)
+    clock.now = GONE_AT - MICROSECOND
+    before = standing(acme)
+
+    clock.now = GONE_AT
+
+    assert (before, standing(acme)) == ((0, 60), (0, 0))
+
+
+def test_a_sweep_writes_what_holds_give_back_of_lots_that_they_do_not_honour(acme, clock):
+    do(acme, hold_that_lets_its_lot_lapse)
+    clock.now = GONE_AT
+
+    swept, again = acme.sweep(), acme.sweep()
+
+    assert (swept, again) == (1, 0)
+    assert (newest(acme).kind, newest(acme).hold, newest(acme).recorded_at) == (EntryKind.LOT_LAPSE, 3, GONE_AT)
+
+
+def test_a_welcome_runs_out_as_any_lot_does(ledger, clock):
+    welcome = Welcome(amount=100, ttl=LASTS)
+    ledger.configure_asset(ACME.tenant, ACME.asset, AssetPolicy(welcome=welcome))
+    ledger.execute(opening())
+    clock.now = GONE_AT - MICROSECOND
+    before = standing(ledger)
+
+    clock.now = GONE_AT
+
+    assert (before, standing(ledger)) == ((100, 0), (0, 0))
 
 
 def test_a_lapse_that_was_shown_has_the_id_under_which_it_is_found(with_a_lot, clock):

@@ -1,14 +1,16 @@
 """The burn order and what a line does to a lot, against the dumbest way of saying the same."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger import Code, Line, LotTerms, Money, Source
-from ledger.lots import after_line, burn, burn_order, can_burn, has_run_out, pending, split
+from ledger.lots import after_line, burn, burn_order, can_burn, cost_share, has_run_out, may_pay_for, pending, split
 from ledger.model import Draw, Lot
 from tests.books import MICROSECOND, START
 
@@ -32,7 +34,15 @@ def lots(draw, number=1):
         ),
     )
     remaining, held, gone = (draw(st.integers(0, 5)) for _ in range(3))
-    return Lot(number=number, terms=terms, granted=remaining + held + gone + 1, remaining=remaining, held=held)
+    return Lot(
+        number=number,
+        terms=terms,
+        granted=remaining + held + gone + 1,
+        remaining=remaining,
+        held=held,
+        spent=0,
+        reclaimed=0,
+    )
 
 
 @st.composite
@@ -50,7 +60,7 @@ def in_plain_words(lot):
 def lot_that_cost(number, minor_units, granted):
     cost = Money(minor_units=minor_units, currency="EUR")
     terms = LotTerms(source=Source.PURCHASE, priority=0, effective_at=START, expires_at=None, cost=cost)
-    return Lot(number=number, terms=terms, granted=granted, remaining=granted, held=0)
+    return Lot(number=number, terms=terms, granted=granted, remaining=granted, held=0, spent=0, reclaimed=0)
 
 
 @given(lot_lists(), st.data())
@@ -98,7 +108,7 @@ def test_costs_in_different_currencies_compare_by_their_numbers():
         expires_at=None,
         cost=Money(minor_units=199, currency="JPY"),
     )
-    yen = Lot(number=2, terms=terms, granted=10, remaining=10, held=0)
+    yen = Lot(number=2, terms=terms, granted=10, remaining=10, held=0, spent=0, reclaimed=0)
 
     assert burn_order(yen) < burn_order(euros)
 
@@ -137,7 +147,10 @@ def test_split_draws_make_up_what_was_drawn_in_the_same_order(draws, amount):
     assert unit_by_unit(rest) == unit_by_unit(draws)[amount:]
 
 
-@given(lots(), st.sampled_from(Code), st.sampled_from(Code), st.integers(1, 9))
+SIDES = (Code.AVAILABLE, Code.HELD)
+
+
+@given(lots(), st.sampled_from(SIDES), st.sampled_from((*SIDES, Code.REVENUE, Code.BREAKAGE)), st.integers(1, 9))
 def test_a_line_and_its_reverse_leave_a_lot_as_it_was(lot, debit, credit, amount):
     line = Line(debit=debit, credit=credit, amount=amount, lot=lot.number)
     reverse = Line(debit=credit, credit=debit, amount=amount, lot=lot.number)
@@ -150,3 +163,64 @@ def test_what_a_hold_takes_from_what_remains_is_held(lot, amount):
     after = after_line(lot, Line(debit=Code.AVAILABLE, credit=Code.HELD, amount=amount, lot=lot.number))
 
     assert (after.remaining, after.held) == (lot.remaining - amount, lot.held + amount)
+
+
+@pytest.mark.parametrize("credit", [Code.REVENUE, Code.TRANSFERS, Code.OWED])
+@given(lot=lots(), debit=st.sampled_from(SIDES), amount=st.integers(1, 9))
+def test_what_is_used_given_away_or_repays_debt_is_spent(credit, lot, debit, amount):
+    after = after_line(lot, Line(debit=debit, credit=credit, amount=amount, lot=lot.number))
+
+    assert after.spent == lot.spent + amount
+
+
+@pytest.mark.parametrize("credit", [Code.BREAKAGE, Code.PAYMENTS, Code.ADJUSTMENTS])
+@given(lot=lots(), amount=st.integers(1, 9))
+def test_what_lapses_or_goes_back_to_where_it_came_from_is_not_spent(credit, lot, amount):
+    after = after_line(lot, Line(debit=Code.AVAILABLE, credit=credit, amount=amount, lot=lot.number))
+
+    assert (after.spent, after.remaining) == (lot.spent, lot.remaining - amount)
+
+
+@given(lots(), st.integers(1, 9))
+def test_what_a_revocation_makes_owed_is_reclaimed_until_it_is_refunded(lot, amount):
+    spent = replace(lot, spent=amount)
+    owed = after_line(spent, Line(debit=Code.OWED, credit=Code.PAYMENTS, amount=amount, lot=lot.number))
+    refunded = after_line(owed, Line(debit=Code.REVENUE, credit=Code.OWED, amount=amount, lot=lot.number))
+
+    assert (owed.spent, owed.reclaimed) == (amount, amount)
+    assert refunded == lot
+
+
+@given(lots(), st.data())
+def test_the_parts_of_a_lot_cost_together_what_the_lot_did(lot, data):
+    cost = Money(minor_units=data.draw(st.integers(0, 10**6)), currency="EUR")
+    granted = data.draw(st.integers(1, 50))
+    left = replace(lot, terms=replace(lot.terms, cost=cost), granted=granted, remaining=granted, held=0)
+    shares = []
+    while left.remaining:
+        part = data.draw(st.integers(1, left.remaining))
+        shares.append(cost_share(left, granted - left.remaining, part).minor_units)
+        left = replace(left, remaining=left.remaining - part)
+
+    assert sum(shares) == cost.minor_units
+
+
+@pytest.mark.parametrize(
+    ("scope", "operation", "may_pay"),
+    [
+        ((), "", True),
+        ((), "image/edit", True),
+        (("image/edit",), "image/edit", True),
+        (("image/edit",), "image/edits", False),
+        (("image/*",), "image/edit", True),
+        (("image/*",), "image", False),
+        (("image/*",), "", False),
+        (("*",), "image/edit", True),
+        (("*",), "", False),
+        (("video/*", "image/edit"), "image/edit", True),
+    ],
+)
+def test_a_lot_with_a_scope_pays_for_the_operations_in_it(scope, operation, may_pay):
+    lot = lot_that_cost(1, 0, 10)
+
+    assert may_pay_for(replace(lot, terms=replace(lot.terms, scope=scope)), operation) is may_pay

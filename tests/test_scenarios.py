@@ -8,16 +8,21 @@ from pathlib import Path
 import pytest
 import scrip
 
-from ledger import Ledger, Reason
+from ledger import EntryKind, Ledger, Reason
 from server.config import Settings
 from tests.books import Clock, audit_findings
+from tests.grammar import CHANGED, FORMS, ScenarioError, parse
 from tests.grpc_target import GrpcTarget
-from tests.scenario import Law, ScenarioError, laws, parse, run
-from tests.targets import LedgerTarget, PureTarget, RunningServer
+from tests.ledger_target import LedgerTarget
+from tests.pure_target import PureTarget
+from tests.running_server import RunningServer
+from tests.scenario import Law, laws, run
 
 DIRECTORY = Path(__file__).parent / "scenarios"
 LAWS = tuple(laws(DIRECTORY))
+ROWS = tuple(parse(text) for law in LAWS for _, text in law.rows)
 TARGETS = ("pure", "sqlite", "postgresql", "grpc")
+ENGINES = ("sqlite", "postgresql")
 TENANTS = count(1)
 
 
@@ -73,15 +78,43 @@ def target(request):
     return request.getfixturevalue(request.param)
 
 
+@pytest.fixture(params=ENGINES)
+def engine(request):
+    return request.getfixturevalue(request.param)
+
+
 @pytest.mark.parametrize("law", LAWS, ids=name_of)
 def test_the_law_holds(law, target):
-    run(law, target)
+    unanswered = run(law, target)
+
+    assert unanswered == sum(parse(text).command in target.cannot for _, text in law.rows)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=name_of)
+def test_what_a_preview_tells_is_what_then_happens(law, engine):
+    run(law, engine, previewed=True)
+
+
+def test_only_the_pure_core_leaves_rows_out_and_only_explanations():
+    assert PureTarget.cannot == {"explain"}
+    assert LedgerTarget.cannot == GrpcTarget.cannot == frozenset()
 
 
 def test_every_reason_occurs():
-    outcomes = {parse(text).outcome for law in LAWS for _, text in law.rows}
+    outcomes = {row.outcome for row in ROWS}
 
     assert {reason.name for reason in Reason} <= outcomes
+
+
+def test_every_request_occurs_and_every_change_is_previewed():
+    assert {row.command for row in ROWS} == set(FORMS)
+    assert {row.command for row in ROWS if row.is_preview} == {*CHANGED, "batch", "atomic"}
+
+
+def test_every_kind_of_entry_is_listed():
+    listed = {word.partition(":")[2].rstrip("*") for row in ROWS for word in row.lists.get("entries", ())}
+
+    assert listed == {kind.value for kind in EntryKind}
 
 
 def test_every_law_has_a_sentence_of_its_own():
@@ -95,11 +128,14 @@ def test_every_law_has_a_sentence_of_its_own():
     ("row", "complaint"),
     [
         ("burn acme 5 ok available=0", "burn is not a request"),
+        ("preview balance acme ok available=0", "balance is not a change"),
         ("deduct acme 5", "a row has one outcome"),
         ("at 5m ok", "a row has one outcome"),
         ("deduct acme ok available=0", "deduct takes 2 to 2 words, not 1"),
+        ("transfer acme into bolt 5 ok available=0", "transfer has the word to where this says into"),
         ("deduct acme 5 ttl=1d ok available=0", "deduct does not take ttl"),
         ("deduct acme five INSUFFICIENT_CREDITS available=0", "five is not an amount"),
+        ("capture h final=perhaps HOLD_NOT_FOUND available=0", "perhaps is neither yes nor no"),
         ("at tomorrow", "tomorrow is not a time"),
         ("deduct acme 5 INSUFFICIENT_CREDITS", "say how the account stands"),
         ("deduct acme 5 INSUFFICIENT_CREDITS available", "available is neither a figure nor part of a list"),
@@ -108,14 +144,14 @@ def test_every_law_has_a_sentence_of_its_own():
         ("deduct acme 5 INSUFFICIENT_CREDITS available=0 shortfall=4", "shortfall is 5, not 4"),
         ("deduct acme 5 INSUFFICIENT_CREDITS available=0 entry=4", "the answer does not say entry"),
         ("balance bolt ACCOUNT_NOT_FOUND available=0", "there is no account to stand in any way"),
-        (
-            "grant acme 5 ok available=5 lines promotions>available:4@a",
-            "the lines are promotions>available:5@of_entry_2",
-        ),
+        ("preview grant acme 5 ok available=4", "the answer says that the account stands at Standing\\(available=5"),
+        ("balance acme at=0s ok available=1", "the answer says that the account stands at Standing\\(available=0"),
+        ("grant acme 5 ok available=5 lines promotions>available:4@a", "the lines are promotions>available:5@#1"),
         ("grant acme 5 as=a ok available=5 lots a=4", "the lots have {'a': 5}"),
-        ("grant acme 5 ok available=5 lots b=5", "no grant was named b"),
+        ("grant acme 5 ok available=5 lots b=5", "there is no lot b"),
         ("history acme ok available=0 entries 1:grant", "the entries are 1:open"),
         ("trial_balance ok totals revenue=0/5", "the totals are none"),
+        ("batch ok", "a batch, and nothing else, is followed by indented rows"),
     ],
 )
 def test_a_row_that_does_not_hold_or_cannot_be_read_fails_with_its_place(row, complaint, pure):
@@ -124,6 +160,31 @@ def test_a_row_that_does_not_hold_or_cannot_be_read_fails_with_its_place(row, co
     )
 
     with pytest.raises(ScenarioError, match=rf"^laws\.txt:3: {complaint}"):
+        run(law, pure)
+
+
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        (("grant acme 5 ok available=5", "  deduct acme 5 ok"), "a batch, and nothing else, is followed by"),
+        (("batch ok", "  balance acme ok"), "a batch is made of changes"),
+        (("batch ok", "  preview grant acme 5 ok"), "a batch is made of changes"),
+        (("batch ok", "  grant acme 5 ok available=4"), "the answer says that the account stands at"),
+        (("batch ok", "  grant acme 5"), "answered ok"),
+        (("batch ok", "  grant acme 5 INSUFFICIENT_CREDITS"), "answered ok"),
+        (("atomic INSUFFICIENT_CREDITS operation=1", "  deduct acme 5"), "operation is 0, not 1"),
+        (
+            ("atomic INSUFFICIENT_CREDITS operation=0", "  deduct acme 5 INSUFFICIENT_CREDITS"),
+            "a batch that is refused",
+        ),
+    ],
+)
+def test_a_batch_that_does_not_hold_or_cannot_be_read_fails_with_its_place(rows, complaint, pure):
+    law = Law(
+        where="laws.txt:1", sentence="A law.", rows=tuple((f"laws.txt:{2 + n}", row) for n, row in enumerate(rows))
+    )
+
+    with pytest.raises(ScenarioError, match=rf"^laws\.txt:2: {complaint}"):
         run(law, pure)
 
 

@@ -52,6 +52,17 @@ def serving(*arguments: str, directory: Path = ROOT) -> Iterator[Serving]:
             process.kill()
 
 
+@contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The command, under way; killed in the end unless it has ended."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([SCRIP, *arguments], env=_environment(), text=True, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def ran(*arguments: str, **settings: Any) -> subprocess.CompletedProcess[str]:
     """The command, run to its end."""
     return subprocess.run(

@@ -1,8 +1,13 @@
 """What a command says when it does not get what it asked for."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from server.__main__ import main
+
+DOCUMENTED = Path(__file__).parent.parent.parent / "docs" / "commands.md"
 
 
 def error_of(result) -> str:
@@ -38,6 +43,21 @@ REFUSALS = (
         "grant acme 1 --source promo --expires-at 2025-12-31",
         "expires_at 2025-12-31T00:00:00Z is not after now, 2026-01-01T00:00:00Z. Name a later instant.",
     ),
+    ("transfer acme nobody 1", "Account nobody has no credits account. Open it with OpenAccount first."),
+    ("transfer acme acme 1", "to_account_id must be another account than the first."),
+    ("refund en_x", "No entry has the id en_x. Use an entry_id that a change or History answered with."),
+    ("revoke lt_x --spent owe", "No lot has the id lt_x. Use a lot_id that a change or ListLots answered with."),
+    ("explain en_x", "No entry has the id en_x. Use an entry_id that a change or History answered with."),
+    ("unfreeze acme", "The credits account of acme is not frozen."),
+    (
+        "balance acme --as-of 2027-01-01",
+        "as_of 2027-01-01T00:00:00Z is after now, 2026-01-01T00:00:00Z. Name an instant that is past.",
+    ),
+    (
+        "update-account acme --time-zone Atlantis",
+        "time_zone must be the IANA name of a time zone, such as Europe/Berlin; it is 'Atlantis'.",
+    ),
+    ("configure-asset points", "Asset points is not defined. Define it with DefineAsset first."),
     (
         "grant acme 1 --source promo --ttl 1d --expires-at 2027-01-01",
         "ttl must not be given together with expires_at.",
@@ -96,6 +116,12 @@ def test_what_is_no_address_of_a_server_is_an_error(run, server):
 
     assert result.exit_code == 1
     assert error_of(result).startswith("target must ")
+
+
+def test_the_documentation_names_every_command():
+    told = re.findall(r"`([a-z-]+)`", "\n".join(re.findall(r"^\| (.*?) \|", DOCUMENTED.read_text(), re.MULTILINE)))
+
+    assert [name for name in main.commands if name not in told] == []
 
 
 def test_the_help_names_every_command(run):

@@ -12,7 +12,9 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
-from scrip.v1 import credit_service_pb2_grpc, ledger_service_pb2_grpc
+from scrip.v1 import account_service_pb2_grpc, credit_service_pb2_grpc, ledger_service_pb2_grpc
+
+STREAMS = {"BulkGrant"}
 
 
 class Asked(NamedTuple):
@@ -24,10 +26,15 @@ class Asked(NamedTuple):
 
 
 class Script:
-    """What the server is to answer, and what it was asked."""
+    """What the server is to answer, and what it was asked.
+
+    asked     each attempt, and each request of a stream
+    streams   how many streams there were
+    """
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
+        self.streams = 0
         self._answers: dict[str, deque[Any]] = defaultdict(deque)
 
     def answer(self, rpc: str, *answers: Message | grpc.Status | Callable[[Any], Message]) -> None:
@@ -39,6 +46,21 @@ class Script:
 
     def rpcs(self) -> list[str]:
         return [asked.rpc for asked in self.asked]
+
+    def handle_stream(self, rpc: str, requests: Iterator[Message], context: grpc.ServicerContext) -> Iterator[Message]:
+        """Let the next answer, a function of the requests, say what to respond; an error ends the stream with it."""
+        self.streams += 1
+        if not self._answers[rpc]:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"The test did not say what {rpc} answers.")
+        for answer in self._answers[rpc].popleft()(self._noted(rpc, requests, context)):
+            if isinstance(answer, grpc.Status):
+                context.abort_with_status(answer)
+            yield answer
+
+    def _noted(self, rpc: str, requests: Iterator[Message], context: grpc.ServicerContext) -> Iterator[Message]:
+        for request in requests:
+            self.asked.append(Asked(rpc, request, context.time_remaining()))
+            yield request
 
     def handle(self, rpc: str, request: Message, context: grpc.ServicerContext) -> Message:
         self.asked.append(Asked(rpc, request, context.time_remaining()))
@@ -75,7 +97,8 @@ class Slow:
 
 def _servicer(base: type, script: Script) -> Any:
     def handler(rpc: str) -> Callable[..., Message]:
-        return lambda _self, request, context: script.handle(rpc, request, context)
+        handle = script.handle_stream if rpc in STREAMS else script.handle
+        return lambda _self, request, context: handle(rpc, request, context)
 
     return type("Scripted", (base,), {rpc: handler(rpc) for rpc in vars(base) if not rpc.startswith("_")})()
 
@@ -87,6 +110,9 @@ def serving(script: Script, port: int = 0, credentials: grpc.ServerCredentials |
         server = grpc.server(threads, options=[("grpc.so_reuseport", 0)])
         credit_service_pb2_grpc.add_CreditServiceServicer_to_server(
             _servicer(credit_service_pb2_grpc.CreditServiceServicer, script), server
+        )
+        account_service_pb2_grpc.add_AccountServiceServicer_to_server(
+            _servicer(account_service_pb2_grpc.AccountServiceServicer, script), server
         )
         ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server(
             _servicer(ledger_service_pb2_grpc.LedgerServiceServicer, script), server

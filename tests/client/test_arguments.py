@@ -105,6 +105,92 @@ MISTAKES = {
         "memo.metadata",
         "memo.metadata must be a mapping; it is a list.",
     ),
+    "a preview that is no truth": (
+        lambda client: client.transfer("acme", "bob", 1, preview=1),
+        "preview",
+        "preview must be True or False; it is 1.",
+    ),
+    "a capture that is final by a word": (
+        lambda client: client.capture("hd_1", 1, final="no"),
+        "final",
+        "final must be True or False; it is 'no'.",
+    ),
+    "an unknown mode": (
+        lambda client: client.check_and_deduct("acme", 1, mode="MODE_CLAMP"),
+        "mode",
+        "mode must be one of authorize, clamp, record; it is 'MODE_CLAMP'.",
+    ),
+    "an unknown kind of entry": (
+        lambda client: client.history_page("acme", kinds=["deduct", "theft"]),
+        "kinds",
+        (
+            "kinds must be one of open, grant, deduct, hold, capture, release, hold_lapse, lot_lapse, increase_hold, "
+            "extend_hold, refund, revoke, adjust, write_off, transfer_out, transfer_in, merge_out, merge_in, freeze, "
+            "unfreeze, close, update; it is 'theft'."
+        ),
+    ),
+    "one kind of entry for several": (
+        lambda client: client.history_page("acme", kinds="deduct"),
+        "kinds",
+        "kinds must be a list; it is 'deduct'.",
+    ),
+    "one operation for a scope": (
+        lambda client: client.grant("acme", 1, "free", scope="image/*"),
+        "scope",
+        "scope must be a list; it is 'image/*'.",
+    ),
+    "a scope with a number": (
+        lambda client: client.grant("acme", 1, "free", scope=["image/*", 7]),
+        "scope[1]",
+        "scope[1] must be a str; it is 7.",
+    ),
+    "a limit that is a pair": (
+        lambda client: client.update_account("acme", limits=[("daily", 100)]),
+        "limits[0]",
+        "limits[0] must be a scrip.SpendLimit; it is ('daily', 100).",
+    ),
+    "a limit of a week": (
+        lambda client: client.update_account(
+            "acme", limits=[scrip.SpendLimit(name="weekly", amount=100, window="week")]
+        ),
+        "limits[0].window",
+        "limits[0].window must be hour, day, month or a timedelta; it is 'week'.",
+    ),
+    "a limit with a window in seconds": (
+        lambda client: client.update_account("acme", limits=[scrip.SpendLimit(name="s", amount=100, window=60)]),
+        "limits[0].window",
+        "limits[0].window must be hour, day, month or a timedelta; it is 60.",
+    ),
+    "one limit for several": (
+        lambda client: client.update_account("acme", limits=scrip.SpendLimit(name="s", amount=1, window="day")),
+        "limits",
+        "limits must be a list; it is SpendLimit(name='s', amount=1, window='day', operation='').",
+    ),
+    "metadata of an account with a number": (
+        lambda client: client.update_account("acme", account_metadata={"plan": 7}),
+        "account_metadata['plan']",
+        "account_metadata['plan'] must be a str; it is a int.",
+    ),
+    "a welcome that is an amount": (
+        lambda client: client.configure_asset("credits", welcome=50),
+        "welcome",
+        "welcome must be a scrip.Welcome; it is 50.",
+    ),
+    "a batch of numbers": (
+        lambda client: client.batch([scrip.calls.release("hd_1"), 7]),
+        "calls[1]",
+        "calls[1] must be a change made by scrip.calls; it is 7.",
+    ),
+    "a batch with a call that changes nothing": (
+        lambda client: client.batch([scrip.calls.release("hd_1"), scrip.calls.balance("acme")]),
+        "calls[1]",
+        "calls[1] must be a change made by scrip.calls; it is GetBalance.",
+    ),
+    "a batch of one call": (
+        lambda client: client.batch(7),
+        "calls",
+        "calls must be a list; it is 7.",
+    ),
     "a deadline of nothing": (
         lambda client: client.balance("acme", deadline_s=0),
         "deadline_s",

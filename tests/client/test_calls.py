@@ -1,163 +1,12 @@
-from datetime import UTC, datetime, timedelta, timezone
-
 import pytest
 import scrip
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 from scrip.v1 import credit_service_pb2 as credit
 from scrip.v1 import ledger_service_pb2 as ledger
 
-MEMO = {"description": "pack of 100", "reference": "order-7", "actor": "anna", "metadata": {"shop": "eu"}}
-WRITTEN_MEMO = scrip.Memo(**MEMO)
-BALANCE = scrip.Balance(account_id="acme", asset="credits", available=40, held=60)
-ENTRY = scrip.Entry(entry_id="en_1", seq=1)
-TOKENS = scrip.Asset(asset="tokens", scale=2)
-
-CALLS = {
-    "open an account": (
-        lambda client: client.open_account("acme", asset="calls", request_id="r-1", **MEMO),
-        credit.OpenAccountRequest(account_id="acme", asset="calls", request_id="r-1", memo=WRITTEN_MEMO),
-        credit.OpenAccountResponse(entry_id="en_1", balance=BALANCE),
-        credit.OpenAccountResponse(entry_id="en_1", balance=BALANCE),
-    ),
-    "grant with all there is": (
-        lambda client: client.grant(
-            "acme",
-            100,
-            "purchase",
-            priority=0,
-            effective_at=datetime(2026, 2, 1, 1, 0, 0, 5, tzinfo=timezone(timedelta(hours=1))),
-            expires_at=datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
-            cost=(1999, "EUR"),
-            request_id="r-1",
-            **MEMO,
-        ),
-        credit.GrantRequest(
-            account_id="acme",
-            asset="credits",
-            amount=100,
-            source=scrip.Source.SOURCE_PURCHASE,
-            priority=0,
-            effective_at=Timestamp(seconds=1769904000, nanos=5000),
-            expires_at=Timestamp(seconds=-1, nanos=999999000),
-            cost=scrip.Money(minor_units=1999, currency="EUR"),
-            request_id="r-1",
-            memo=WRITTEN_MEMO,
-        ),
-        credit.GrantResponse(entry_id="en_1", lot_id="lt_1"),
-        credit.GrantResponse(entry_id="en_1", lot_id="lt_1"),
-    ),
-    "grant with a ttl": (
-        lambda client: client.grant(
-            "acme",
-            100,
-            scrip.Source.SOURCE_GIFT,
-            ttl=timedelta(days=1, microseconds=1),
-            cost=scrip.Money(minor_units=5, currency="EUR"),
-            request_id="r-1",
-        ),
-        credit.GrantRequest(
-            account_id="acme",
-            asset="credits",
-            amount=100,
-            source=scrip.Source.SOURCE_GIFT,
-            ttl=Duration(seconds=86400, nanos=1000),
-            cost=scrip.Money(minor_units=5, currency="EUR"),
-            request_id="r-1",
-        ),
-        credit.GrantResponse(),
-        credit.GrantResponse(),
-    ),
-    "check and deduct": (
-        lambda client: client.check_and_deduct("acme", 2**63 - 1, request_id="r-1", **MEMO),
-        credit.CheckAndDeductRequest(
-            account_id="acme", asset="credits", amount=2**63 - 1, request_id="r-1", memo=WRITTEN_MEMO
-        ),
-        credit.CheckAndDeductResponse(replayed=True),
-        credit.CheckAndDeductResponse(replayed=True),
-    ),
-    "capture all": (
-        lambda client: client.capture("hd_1", request_id="r-1", **MEMO),
-        credit.CaptureRequest(hold_id="hd_1", request_id="r-1", memo=WRITTEN_MEMO),
-        credit.CaptureResponse(captured=60),
-        credit.CaptureResponse(captured=60),
-    ),
-    "capture nothing": (
-        lambda client: client.capture("hd_1", 0, request_id="r-1"),
-        credit.CaptureRequest(hold_id="hd_1", amount=0, request_id="r-1"),
-        credit.CaptureResponse(released=60),
-        credit.CaptureResponse(released=60),
-    ),
-    "release": (
-        lambda client: client.release("hd_1", request_id="r-1", **MEMO),
-        credit.ReleaseRequest(hold_id="hd_1", request_id="r-1", memo=WRITTEN_MEMO),
-        credit.ReleaseResponse(released=60),
-        credit.ReleaseResponse(released=60),
-    ),
-    "balance of one asset": (
-        lambda client: client.balance("acme"),
-        credit.GetBalanceRequest(account_id="acme", asset="credits"),
-        credit.GetBalanceResponse(balances=[BALANCE]),
-        BALANCE,
-    ),
-    "balances of all assets": (
-        lambda client: client.balances("acme"),
-        credit.GetBalanceRequest(account_id="acme"),
-        credit.GetBalanceResponse(balances=[BALANCE, BALANCE]),
-        (BALANCE, BALANCE),
-    ),
-    "one page of the history": (
-        lambda client: client.history_page("acme", asset="calls", page_size=2, page_token="t"),
-        credit.HistoryRequest(account_id="acme", asset="calls", page_size=2, page_token="t"),
-        credit.HistoryResponse(entries=[ENTRY], next_page_token="u"),
-        credit.HistoryResponse(entries=[ENTRY], next_page_token="u"),
-    ),
-    "define an asset": (
-        lambda client: client.define_asset("tokens", scale=2),
-        ledger.DefineAssetRequest(asset="tokens", scale=2),
-        ledger.DefineAssetResponse(asset=TOKENS),
-        TOKENS,
-    ),
-    "list the assets": (
-        lambda client: client.assets(),
-        ledger.ListAssetsRequest(),
-        ledger.ListAssetsResponse(assets=[TOKENS]),
-        (TOKENS,),
-    ),
-    "trial balance of all": (
-        lambda client: client.trial_balance(),
-        ledger.TrialBalanceRequest(),
-        ledger.TrialBalanceResponse(),
-        ledger.TrialBalanceResponse(),
-    ),
-    "trial balance of one asset": (
-        lambda client: client.trial_balance(asset="calls"),
-        ledger.TrialBalanceRequest(asset="calls"),
-        ledger.TrialBalanceResponse(),
-        ledger.TrialBalanceResponse(),
-    ),
-    "one entry": (
-        lambda client: client.entry("en_1"),
-        ledger.GetEntryRequest(entry_id="en_1"),
-        ledger.GetEntryResponse(entry=ENTRY),
-        ENTRY,
-    ),
-    "audit of all": (
-        lambda client: client.audit(),
-        ledger.AuditRequest(),
-        ledger.AuditResponse(clean=True),
-        ledger.AuditResponse(clean=True),
-    ),
-    "audit of one account": (
-        lambda client: client.audit("acme", asset="calls"),
-        ledger.AuditRequest(account_id="acme", asset="calls"),
-        ledger.AuditResponse(clean=True),
-        ledger.AuditResponse(clean=True),
-    ),
-}
+from tests.client.examples import BALANCE, EXAMPLES, HOLD, LOT, NEWEST_FIRST, NOON, WRITTEN_NOON
 
 
-@pytest.mark.parametrize(("do", "request_", "response", "answer"), CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize(("do", "request_", "response", "answer"), EXAMPLES.values(), ids=EXAMPLES)
 def test_a_call_sends_its_arguments_and_answers_with_the_message(
     way, script, target, *, do, request_, response, answer
 ):
@@ -177,6 +26,16 @@ def test_every_source_has_a_name_for_grants(way, script, target, name):
     way.ask(target, lambda client: client.grant("acme", 1, name.removeprefix("SOURCE_").lower()))
 
     assert script.requests("Grant")[0].source == scrip.Source.Value(name)
+
+
+@pytest.mark.parametrize("name", sorted(set(scrip.Entry.Kind.keys()) - {"KIND_UNSPECIFIED"}))
+def test_every_kind_of_entry_has_a_name_for_the_history(script, target, name):
+    script.answer("History", credit.HistoryResponse())
+
+    with scrip.Client(target) as client:
+        client.history_page("acme", kinds=[name.removeprefix("KIND_").lower()])
+
+    assert script.requests("History")[0].kinds == [scrip.Entry.Kind.Value(name)]
 
 
 def test_a_change_without_a_request_id_gets_one_of_its_own(script, target):
@@ -229,10 +88,64 @@ def test_history_goes_through_all_pages_newest_first(way, script, target):
 
     assert found == entries
     assert script.requests("History") == [
-        credit.HistoryRequest(account_id="acme", asset="calls", page_size=2, page_token=token)
+        credit.HistoryRequest(account_id="acme", asset="calls", page_size=2, page_token=token, order=NEWEST_FIRST)
         for token in ("", "a", "b")
     ]
     assert all(asked.seconds_left < 4.5 for asked in script.asked)
+
+
+def test_history_keeps_its_filters_from_page_to_page(way, script, target):
+    script.answer("History", credit.HistoryResponse(next_page_token="a"), credit.HistoryResponse())
+
+    way.walk(target, lambda client: client.history("acme", kinds=["grant"], reference="order-7", order="oldest_first"))
+
+    first, second = script.requests("History")
+    assert second.page_token == "a"
+    second.page_token = ""
+    assert first == second
+    assert (first.kinds, first.reference) == ([scrip.Entry.KIND_GRANT], "order-7")
+    assert first.order == credit.HistoryRequest.ORDER_OLDEST_FIRST
+
+
+def test_lots_go_through_all_pages_even_an_empty_one(way, script, target):
+    script.answer(
+        "ListLots",
+        credit.ListLotsResponse(lots=[LOT], next_page_token="a"),
+        credit.ListLotsResponse(next_page_token="b"),
+        credit.ListLotsResponse(lots=[LOT]),
+    )
+
+    found = way.walk(target, lambda client: client.lots("acme", include_empty=True, as_of=NOON, page_size=1))
+
+    assert found == [LOT, LOT]
+    assert script.requests("ListLots") == [
+        credit.ListLotsRequest(
+            account_id="acme", asset="credits", include_empty=True, as_of=WRITTEN_NOON, page_size=1, page_token=token
+        )
+        for token in ("", "a", "b")
+    ]
+
+
+def test_holds_go_through_all_pages(way, script, target):
+    script.answer(
+        "ListHolds",
+        credit.ListHoldsResponse(holds=[HOLD], next_page_token="a"),
+        credit.ListHoldsResponse(holds=[HOLD]),
+    )
+
+    found = way.walk(target, lambda client: client.holds("acme", state="lapsed", page_size=1))
+
+    assert found == [HOLD, HOLD]
+    assert script.requests("ListHolds") == [
+        credit.ListHoldsRequest(
+            account_id="acme",
+            asset="credits",
+            state=scrip.ListedHold.STATE_LAPSED,
+            page_size=1,
+            page_token=token,
+        )
+        for token in ("", "a")
+    ]
 
 
 def test_history_asks_for_a_page_only_when_it_is_needed(script, target):

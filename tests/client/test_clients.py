@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -11,6 +12,7 @@ import pytest
 import scrip
 from mypy import api
 from scrip import calls
+from scrip.v1 import account_service_pb2 as account
 from scrip.v1 import credit_service_pb2 as credit
 from scrip.v1 import ledger_service_pb2 as ledger
 
@@ -18,11 +20,9 @@ from tests.client.scripted import Slow, serving
 
 ROOT = Path(__file__).parents[2]
 BALANCE = credit.GetBalanceResponse(balances=[scrip.Balance(account_id="acme", available=40)])
-CALLS = [
-    name
-    for name, function in vars(calls).items()
-    if inspect.isfunction(function) and function.__module__ == calls.__name__ and not name.startswith("_")
-]
+CALLS = [name for name in calls.__all__ if name != "Call"]
+# What the arguments that every change, or every list of entries, is told come before.
+GROUPS = {"change": "request_id", "entries": "asset"}
 
 
 def public(kind: type) -> set[str]:
@@ -34,41 +34,83 @@ def test_both_clients_have_every_call_and_nothing_else():
 
 
 def test_both_holds_have_the_same_methods():
-    assert public(scrip.Hold) == public(scrip.AsyncHold) == {"capture", "release"}
+    assert public(scrip.Hold) == public(scrip.AsyncHold) == {"capture", "extend", "increase", "release"}
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_a_method_is_documented_as_the_call_it_runs(name):
-    made = inspect.signature(getattr(calls, name)).parameters
+    *made, last = inspect.signature(getattr(calls, name)).parameters or [""]
+    first_of_last = GROUPS.get(last, last)
 
     for kind in (scrip.Client, scrip.AsyncClient):
         method = getattr(kind, name)
+        shown = [*inspect.signature(method).parameters, ""]
         assert method.__name__ == name
         assert method.__doc__ == getattr(calls, name).__doc__
-        assert list(inspect.signature(method).parameters) == ["self", *made]
+        assert shown[: len(made) + 2] == ["self", *made, first_of_last]
+
+
+def test_the_arguments_that_changes_share_are_shown_with_each():
+    shown = inspect.signature(scrip.Client.adjust).parameters
+
+    assert list(shown)[-7:] == [
+        "request_id",
+        "description",
+        "reference",
+        "actor",
+        "metadata",
+        "preview",
+        "deadline_s",
+    ]
+    assert shown["description"].default is shown["actor"].default is inspect.Parameter.empty
+    assert shown["preview"].default is False
+    assert inspect.signature(scrip.Hold.capture).parameters["final"].default is True
+
+
+def test_an_argument_that_no_call_knows_is_an_error(target):
+    with scrip.Client(target) as client, pytest.raises(TypeError, match="unexpected keyword argument 'memo'"):
+        client.release("hd_1", memo="why")
+    with scrip.Client(target) as client, pytest.raises(TypeError, match="unexpected keyword argument 'kind'"):
+        client.history("acme", kind="grant")
 
 
 def test_every_rpc_of_the_contract_has_a_method_and_no_two_share_a_name():
-    credit_rpcs = set(credit.DESCRIPTOR.services_by_name["CreditService"].methods_by_name)
-    ledger_rpcs = set(ledger.DESCRIPTOR.services_by_name["LedgerService"].methods_by_name)
-    answers = {"audit": {}, "assets": {}, "trial_balance": {}, "define_asset": {"asset": "a"}}
+    rpcs = [
+        rpc
+        for contract in (account, credit, ledger)
+        for service in contract.DESCRIPTOR.services_by_name.values()
+        for rpc in service.methods_by_name
+    ]
     arguments = {
         "account_id": "acme",
+        "to_account_id": "bob",
+        "into_account_id": "bob",
+        "asset": "credits",
         "hold_id": "hd_1",
+        "lot_id": "lt_1",
         "entry_id": "en_1",
         "amount": 1,
         "source": "free",
+        "ttl": timedelta(hours=1),
+        "direction": "up",
+        "spent": "owe",
+        "calls": [],
+        "grants": [],
     }
 
     called = set()
     for name in CALLS:
         made = getattr(calls, name)
-        needed = [p.name for p in inspect.signature(made).parameters.values() if p.default is p.empty]
-        call = made(**(answers.get(name) if name in answers else {field: arguments[field] for field in needed}))
+        needed = [
+            parameter.name
+            for parameter in inspect.signature(made).parameters.values()
+            if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+        ]
+        call = made(**{field: arguments[field] for field in needed})
         called.add(getattr(call, "first", call).rpc)
 
-    assert credit_rpcs & ledger_rpcs == set()
-    assert called == credit_rpcs | ledger_rpcs
+    assert len(rpcs) == len(set(rpcs))
+    assert called == set(rpcs)
 
 
 def test_types_are_seen_through_the_methods(tmp_path):
@@ -79,6 +121,7 @@ def test_types_are_seen_through_the_methods(tmp_path):
         from typing import assert_type
 
         import scrip
+        from google.protobuf.message import Message
 
 
         def blocking(client: scrip.Client) -> None:
@@ -90,14 +133,30 @@ def test_types_are_seen_through_the_methods(tmp_path):
                 assert_type(hold, scrip.Hold)
                 assert_type(hold.capture(55), scrip.CaptureResponse)
                 assert_type(hold.release(), scrip.ReleaseResponse)
+            assert_type(client.lots("acme"), Iterator[scrip.Lot])
+            assert_type(client.holds("acme"), Iterator[scrip.ListedHold])
+            assert_type(client.account("acme"), scrip.Account)
+            grants = [scrip.calls.grant("acme", 1, "free"), scrip.calls.grant("bob", 1, "free")]
+            assert_type(client.batch(grants), tuple[scrip.GrantResponse | scrip.ScripError, ...])
+            assert_type(client.bulk_grant(grants), Iterator[scrip.GrantResponse | scrip.ScripError])
+            mixed = client.batch([scrip.calls.grant("acme", 1, "free"), scrip.calls.refund("en_1")], atomic=True)
+            assert_type(mixed, tuple[Message | scrip.ScripError, ...])
+            client.freeze_account("acme", description="fraud")
+            client.freeze_account("acme")  # an error: no description
+            client.adjust("acme", 1, "up", description="mistake")  # an error: no actor
+            client.batch([client.grant("acme", 1, "free")])  # an error: a response is not a call
+            client.bulk_grant([scrip.calls.release("hd_1")])  # an error: not a grant
             client.grant("acme", "100", "free")  # an error: the amount is text
             client.grant("acme", 100)  # an error: no source
-            client.balance("acme", scale=2)  # an error: no such argument
+            client.transfer("acme", "bob", 1, memo="")  # an error: no such argument
 
 
         async def awaiting(client: scrip.AsyncClient) -> None:
             assert_type(await client.grant("acme", 100, "free"), scrip.GrantResponse)
             assert_type(client.history("acme"), AsyncIterator[scrip.Entry])
+            grants = [scrip.calls.grant("acme", 1, "free")]
+            assert_type(await client.batch(grants), tuple[scrip.GrantResponse | scrip.ScripError, ...])
+            assert_type(client.bulk_grant(grants), AsyncIterator[scrip.GrantResponse | scrip.ScripError])
             assert_type(await client.hold("acme", 60), scrip.AsyncHold)
             async with client.hold("acme", 60) as hold:
                 assert_type(hold, scrip.AsyncHold)

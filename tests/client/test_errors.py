@@ -9,7 +9,7 @@ import pytest
 import scrip
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
-from scrip.errors import CODES, REASONS
+from scrip.reasons import CODES, REASONS
 
 from tests.client.scripted import error
 
@@ -69,6 +69,56 @@ def test_nothing_held_has_no_end(way, script, target):
 
     assert refused.held == 0
     assert refused.held_until is None
+
+
+def test_nothing_out_of_scope_and_no_overdraft_are_zero(way, script, target):
+    refused = caught(way, script, target, error(grpc.StatusCode.FAILED_PRECONDITION, "INSUFFICIENT_CREDITS"))
+
+    assert (refused.out_of_scope, refused.overdraft) == (0, 0)
+
+
+def test_a_spend_limit_says_which_and_when_it_frees(way, script, target):
+    status = error(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "SPEND_LIMIT_REACHED",
+        account_id="acme",
+        asset="credits",
+        scale="0",
+        limit="daily",
+        limit_amount="100",
+        used="80",
+        required="30",
+        frees_at="2026-02-01T00:00:00Z",
+    )
+
+    refused = caught(way, script, target, status)
+
+    assert type(refused) is scrip.SpendLimitReached
+    assert (refused.limit, refused.limit_amount, refused.used, refused.required) == ("daily", 100, 80, 30)
+    assert refused.frees_at == datetime(2026, 2, 1, tzinfo=UTC)
+
+
+def test_a_spend_limit_that_time_does_not_free_says_no_instant(way, script, target):
+    refused = caught(way, script, target, error(grpc.StatusCode.FAILED_PRECONDITION, "SPEND_LIMIT_REACHED"))
+
+    assert refused.frees_at is None
+
+
+def test_a_refusal_outside_of_a_batch_has_no_place_in_one(way, script, target):
+    assert caught(way, script, target, INSUFFICIENT).operation is None
+
+
+def test_a_preview_that_stays_without_an_answer_may_not_have_been_done(way, script, target):
+    failed = caught(
+        way,
+        script,
+        target,
+        error(grpc.StatusCode.DEADLINE_EXCEEDED),
+        lambda client: client.check_and_deduct("acme", 60, preview=True),
+    )
+
+    assert failed.request_id is None
+    assert str(failed) == "It was not done."
 
 
 def test_a_refusal_is_not_repeated(way, script, target):

@@ -8,6 +8,7 @@ import scrip
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from scrip.v1 import credit_service_pb2 as credit
+from scrip.v1 import types_pb2 as types
 
 from tests.client.scripted import UNAVAILABLE, Slow, error
 
@@ -52,7 +53,26 @@ def test_a_hold_says_what_was_set_aside(way, script, target):
             asset="credits",
             amount=60,
             ttl=Duration(seconds=300),
+            held_lots=types.HELD_LOTS_HONOUR,
             memo=scrip.Memo(reference="job-7"),
+        )
+    ]
+
+
+def test_a_hold_may_say_what_for_how_far_beyond_and_what_of_lots_that_run_out(way, script, target):
+    script.answer("Hold", HELD)
+
+    way.hold(target, "acme", 60, operation="chat", tolerance=5, held_lots="lapse", request_id="r-1")
+
+    assert script.requests("Hold") == [
+        credit.HoldRequest(
+            request_id="r-1",
+            account_id="acme",
+            asset="credits",
+            amount=60,
+            operation="chat",
+            tolerance=5,
+            held_lots=types.HELD_LOTS_LAPSE,
         )
     ]
 
@@ -71,7 +91,7 @@ def test_a_block_that_captures_has_captured_what_it_said(way, script, target):
     assert script.rpcs() == ["Hold", "Capture"]
     assert script.requests("Capture") == [
         credit.CaptureRequest(
-            request_id="capture/hd_1", hold_id="hd_1", amount=55, memo=scrip.Memo(description="42 pages")
+            request_id="capture/hd_1", hold_id="hd_1", amount=55, final=True, memo=scrip.Memo(description="42 pages")
         )
     ]
     assert hold.standing is scrip.Standing.ENDED

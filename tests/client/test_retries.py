@@ -67,9 +67,12 @@ def test_a_change_whose_answers_are_lost_is_done_once(way, script, target):
         ("GetBalance", lambda client: client.balances("acme")),
         ("TrialBalance", lambda client: client.trial_balance()),
         ("DefineAsset", lambda client: client.define_asset("tokens")),
+        ("GetAccount", lambda client: client.account("acme")),
+        ("FreezeAccount", lambda client: client.freeze_account("acme", description="fraud")),
+        ("Batch", lambda client: client.batch([scrip.calls.release("hd_1")])),
     ],
 )
-def test_calls_of_both_services_are_repeated_five_times_at_most(way, script, target, rpc, do):
+def test_calls_of_all_services_are_repeated_five_times_at_most(way, script, target, rpc, do):
     script.answer(rpc, *[UNAVAILABLE] * 9)
 
     with pytest.raises(scrip.Unavailable):

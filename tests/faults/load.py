@@ -1,158 +1,316 @@
-"""Callers who ask a server over gRPC without a pause, and remember what they were told."""
+"""Callers who ask servers over gRPC without a pause, and remember what they were told."""
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from scrip.v1.account_service_pb2_grpc import AccountServiceStub
+from scrip.v1.accounts_pb2 import (
+    AdjustRequest,
+    FreezeAccountRequest,
+    MergeAccountsRequest,
+    RevokeRequest,
+    UnfreezeAccountRequest,
+    WriteOffRequest,
+)
 from scrip.v1.credit_service_pb2 import (
+    BatchOperation,
+    BatchRequest,
     CaptureRequest,
     CheckAndDeductRequest,
     GrantRequest,
     HoldRequest,
     OpenAccountRequest,
+    RefundRequest,
+    ReleaseRequest,
+    TransferRequest,
 )
 from scrip.v1.credit_service_pb2_grpc import CreditServiceStub
-from scrip.v1.types_pb2 import SOURCE_PROMO
-from sqlalchemy import select
+from scrip.v1.types_pb2 import SOURCE_PROMO, Memo
 
-from ledger import AccountKey, AccountName, IdPrefix, parse_id
-from ledger.database import Database
-from ledger.tables import accounts, entries
+from ledger import AccountName
 from tests.faults.customers import PATIENCE_S
 
-GRANTED = 1_000_000
+RPCS = {
+    OpenAccountRequest: "OpenAccount",
+    GrantRequest: "Grant",
+    CheckAndDeductRequest: "CheckAndDeduct",
+    HoldRequest: "Hold",
+    CaptureRequest: "Capture",
+    ReleaseRequest: "Release",
+    RefundRequest: "Refund",
+    TransferRequest: "Transfer",
+    MergeAccountsRequest: "MergeAccounts",
+    FreezeAccountRequest: "FreezeAccount",
+    UnfreezeAccountRequest: "UnfreezeAccount",
+    RevokeRequest: "Revoke",
+    AdjustRequest: "Adjust",
+    WriteOffRequest: "WriteOff",
+    BatchRequest: "Batch",
+}
+# How callers are told that the books say no.
+REFUSED = {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND}
+HOLD_TTL = Duration(seconds=2)
+WHY = Memo(description="a test", actor="a tester")
 
 
 @dataclass(slots=True, kw_only=True)
 class Asked:
     """One request and what became of it.
 
-    effect     by how much it changes what is available, once
-    response   None while it is not answered
+    names      whose the changes are that it asks for: one, or those of a batch
+    response   None while it is not answered, and if it is refused
     """
 
-    name: AccountName
-    rpc: str
-    request: Message
-    effect: int
+    names: tuple[AccountName, ...]
+    request: Any
     response: Any = None
+
+    @property
+    def changes(self) -> list[Message]:
+        """The requests of a batch, or the only one."""
+        if isinstance(self.request, BatchRequest):
+            return [getattr(one, one.WhichOneof("operation")) for one in self.request.operations]
+        return [self.request]
+
+    def accepted(self) -> Iterator[tuple[AccountName, Any, Any]]:
+        """Whose it is, request and answer of each change that was done."""
+        if not isinstance(self.request, BatchRequest):
+            yield self.names[0], self.request, self.response
+            return
+        for name, request, outcome in zip(self.names, self.changes, self.response.outcomes, strict=True):
+            kind = outcome.WhichOneof("outcome")
+            if kind != "error":
+                yield name, request, getattr(outcome, kind)
+
+
+class UnansweredError(Exception):
+    """The server has gone."""
 
 
 class Load:
-    """What all callers together have asked so far."""
+    """What all callers together have asked so far.
 
-    def __init__(self, target: str, names: Sequence[AccountName]) -> None:
-        self._target = target
-        self._names = names
+    targets   servers of the same books
+    """
+
+    def __init__(self, targets: Sequence[str], names: Sequence[AccountName], *, credits_each: int) -> None:
+        self._targets, self._names, self._credits_each = targets, names, credits_each
         self._chance = random.Random(0)
         self._numbers = count(1)
+        self._stubs: list[dict[str, Any]] = []
         self._end_at = -1
         self._end: Callable[[], None] = lambda: None
+        self._ends_after = float("inf")
+        self._used: list[tuple[AccountName, str, int]] = []
+        self._held: list[tuple[AccountName, str, int]] = []
+        self._lots: list[tuple[AccountName, str]] = []
+        self._visitors: list[AccountName] = []
         self.answered: list[Asked] = []
         self.unanswered: list[Asked] = []
+        self.refused = 0
 
     async def open_accounts(self) -> None:
-        """Opens every account and grants it more than will be spent."""
-        openings = [
-            Asked(
-                name=name,
-                rpc="OpenAccount",
-                request=OpenAccountRequest(request_id="opening", account_id=name.account_id),
-                effect=0,
-            )
-            for name in self._names
-        ]
-        await self.ask(openings)
-        await self.ask([self._grant(name, GRANTED) for name in self._names])
+        """Opens every account and grants it credits."""
+        await self.ask(self._asked(name, OpenAccountRequest(account_id=name.account_id)) for name in self._names)
+        await self.ask(self._asked(name, self._grant(name, self._credits_each)) for name in self._names)
 
     async def run(self, callers: int, answers: int, end: Callable[[], None]) -> None:
         """Has callers ask until the server does not answer them any more; after so many answers it is ended."""
         self._end_at, self._end = len(self.answered) + answers, end
-        async with grpc.aio.insecure_channel(self._target) as channel:
-            stub = CreditServiceStub(channel)
-            await asyncio.gather(*(self._call(stub) for _ in range(callers)))
+        await self._run(callers)
+
+    async def run_for(self, callers: int, seconds: float) -> None:
+        """Has callers ask for some time."""
+        self._ends_after = asyncio.get_running_loop().time() + seconds
+        await self._run(callers)
 
     async def ask_again(self) -> int:
         """Asks again all that was not answered; returns how many of them had been done before."""
         again, self.unanswered = self.unanswered, []
         await self.ask(again)
         assert self.unanswered == []
-        return sum(asked.response.replayed for asked in again)
+        return sum(any(answer.replayed for *_, answer in asked.accepted()) for asked in again if asked.response)
 
     async def ask(self, several: Iterable[Asked]) -> None:
         """Asks all at once."""
-        async with grpc.aio.insecure_channel(self._target) as channel:
-            stub = CreditServiceStub(channel)
-            await asyncio.gather(*(self._ask(stub, asked) for asked in several))
+        async with self._connected():
+            await asyncio.gather(*(self._ask(asked) for asked in several))
 
-    async def _call(self, stub: CreditServiceStub) -> None:
-        while True:
-            name, amount = self._chance.choice(self._names), self._chance.randint(1, 9)
-            match self._chance.randrange(4):
-                case 0:
-                    asked = self._grant(name, amount)
-                case 1:
-                    asked = self._asked(name, "Hold", HoldRequest, -amount, amount=amount)
-                case _:
-                    asked = self._asked(name, "CheckAndDeduct", CheckAndDeductRequest, -amount, amount=amount)
-            if not await self._ask(stub, asked):
+    async def _run(self, callers: int) -> None:
+        async with self._connected():
+            await asyncio.gather(*(self._call() for _ in range(callers)))
+
+    @asynccontextmanager
+    async def _connected(self):
+        async with AsyncExitStack() as stack:
+            for target in self._targets:
+                channel = await stack.enter_async_context(grpc.aio.insecure_channel(target))
+                self._stubs.append({**vars(CreditServiceStub(channel)), **vars(AccountServiceStub(channel))})
+            yield
+        self._stubs.clear()
+
+    async def _call(self) -> None:
+        acts: dict[Callable[[AccountName, int], Awaitable[None]], int] = {
+            self._granting: 2,
+            self._deducting: 4,
+            self._holding: 3,
+            self._ending_a_hold: 3,
+            self._refunding: 3,
+            self._transferring: 4,
+            self._batching: 3,
+            self._merging: 1,
+            self._freezing: 1,
+            self._correcting: 1,
+            self._repeating: 1,
+        }
+        while asyncio.get_running_loop().time() < self._ends_after:
+            (act,) = self._chance.choices(list(acts), acts.values())
+            try:
+                await act(self._chance.choice(self._names), self._chance.randint(1, 9))
+            except UnansweredError:
                 return
-            if asked.rpc == "Hold":
-                captured = self._chance.randint(0, amount)
-                hold = {"hold_id": asked.response.hold_id, "amount": captured}
-                capture = self._asked(name, "Capture", CaptureRequest, amount - captured, **hold)
-                if not await self._ask(stub, capture):
-                    return
 
-    async def _ask(self, stub: CreditServiceStub, asked: Asked) -> bool:
-        """True if it was answered, False if it may be asked again; nothing else may happen."""
+    async def _granting(self, name: AccountName, amount: int) -> None:
+        await self._try(name, self._grant(name, 4 * amount))
+
+    async def _deducting(self, name: AccountName, amount: int) -> None:
+        mode = self._chance.choice(["MODE_AUTHORIZE", "MODE_AUTHORIZE", "MODE_CLAMP", "MODE_RECORD"])
+        await self._try(name, CheckAndDeductRequest(account_id=name.account_id, amount=amount, mode=mode))
+
+    async def _holding(self, name: AccountName, amount: int) -> None:
+        held = await self._try(name, HoldRequest(account_id=name.account_id, amount=amount, ttl=HOLD_TTL))
+        if held is not None:
+            self._held.append((name, held.hold_id, amount))
+
+    async def _ending_a_hold(self, _name: AccountName, _amount: int) -> None:
+        """Captures some of a hold, or gives it back. Others may do so at this moment."""
+        if not self._held:
+            return
+        place = self._chance.randrange(len(self._held))
+        name, hold_id, held = self._held[place]
+        request = CaptureRequest(hold_id=hold_id, amount=self._chance.randint(0, held), final=True)
+        match self._chance.randrange(4):
+            case 0:
+                request = ReleaseRequest(hold_id=hold_id)
+            case 1:
+                request.final = False
+        if self._chance.random() < 0.7:
+            self._held.pop(place)
+        await self._try(name, request)
+
+    async def _refunding(self, _name: AccountName, _amount: int) -> None:
+        """Gives back some of what was used, or all that is left of it. Others may do so at this moment."""
+        if not self._used:
+            return
+        name, entry_id, used = self._chance.choice(self._used[-50:])
+        amount = self._chance.choice([None, self._chance.randint(1, used)])
+        await self._try(name, RefundRequest(entry_id=entry_id, amount=amount))
+
+    async def _transferring(self, name: AccountName, amount: int) -> None:
+        await self._try(name, self._transfer(name, amount))
+
+    async def _batching(self, name: AccountName, amount: int) -> None:
+        """Something for nothing, together or each on its own."""
+        asked = [
+            (name, CheckAndDeductRequest(account_id=name.account_id, amount=amount)),
+            (name, self._transfer(name, amount)),
+            (name, self._grant(name, amount)),
+        ]
+        self._chance.shuffle(asked)
+        await self._batch(asked, atomic=self._chance.random() < 0.7)
+
+    async def _merging(self, name: AccountName, amount: int) -> None:
+        """A visitor comes, is given credits, and becomes a customer."""
+        visitor = AccountName(tenant=name.tenant, account_id=f"visitor-{next(self._numbers)}", asset=name.asset)
+        of_visitor = {"account_id": visitor.account_id}
+        asked = [(visitor, OpenAccountRequest(**of_visitor)), (visitor, self._grant(visitor, amount))]
+        if await self._batch(asked, atomic=True):
+            self._visitors.append(visitor)
+            await asyncio.sleep(0.01 * self._chance.random())
+            await self._try(visitor, MergeAccountsRequest(**of_visitor, into_account_id=name.account_id))
+            self._visitors.remove(visitor)
+
+    async def _freezing(self, name: AccountName, _amount: int) -> None:
+        """For a moment nothing can be spent."""
+        if await self._try(name, FreezeAccountRequest(account_id=name.account_id, memo=WHY)):
+            await asyncio.sleep(0.01 * self._chance.random())
+            await self._try(name, UnfreezeAccountRequest(account_id=name.account_id, memo=WHY))
+
+    async def _correcting(self, name: AccountName, amount: int) -> None:
+        """Forgives a debt, takes back a grant, or adjusts what there is."""
+        of_account = {"account_id": name.account_id, "amount": amount, "memo": WHY}
+        match self._chance.randrange(3):
+            case 0:
+                await self._try(name, WriteOffRequest(**of_account))
+            case 1:
+                direction = self._chance.choice(["DIRECTION_UP", "DIRECTION_DOWN"])
+                await self._try(name, AdjustRequest(**of_account, direction=direction))
+            case _ if self._lots:
+                name, lot_id = self._chance.choice(self._lots[-30:])
+                spent = self._chance.choice(["SPENT_OWE", "SPENT_LEAVE"])
+                await self._try(name, RevokeRequest(lot_id=lot_id, amount=amount, spent=spent, memo=WHY))
+
+    async def _repeating(self, _name: AccountName, _amount: int) -> None:
+        """Asks for something again, perhaps another server."""
+        earlier = self._chance.choice(self.answered)
+        await self._ask(Asked(names=earlier.names, request=earlier.request))
+
+    def _grant(self, name: AccountName, amount: int) -> GrantRequest:
+        return GrantRequest(account_id=name.account_id, amount=amount, source=SOURCE_PROMO)
+
+    def _transfer(self, name: AccountName, amount: int) -> TransferRequest:
+        others = [other for other in (*self._names, *self._visitors[-3:]) if other != name]
+        to = self._chance.choice(others).account_id
+        return TransferRequest(account_id=name.account_id, to_account_id=to, amount=amount)
+
+    async def _batch(self, asked: Sequence[tuple[AccountName, Any]], *, atomic: bool) -> bool:
+        """True if it was not refused as a whole."""
+        request = BatchRequest(atomic=atomic)
+        fields = {field.message_type.name: field.name for field in BatchOperation.DESCRIPTOR.fields}
+        for name, one in asked:
+            change = self._asked(name, one).request
+            request.operations.append(BatchOperation(**{fields[type(change).__name__]: change}))
+        return await self._ask(Asked(names=tuple(name for name, _ in asked), request=request)) is not None
+
+    async def _try(self, name: AccountName, request: Any) -> Any:
+        """The answer; None if it is refused."""
+        return await self._ask(self._asked(name, request))
+
+    def _asked(self, name: AccountName, request: Any) -> Asked:
+        request.request_id = f"{type(request).__name__}-{next(self._numbers)}"
+        return Asked(names=(name,), request=request)
+
+    async def _ask(self, asked: Asked) -> Any:
+        """The answer; None if the books say no. Nothing else may happen but that the server has gone."""
+        ask = self._chance.choice(self._stubs)[RPCS[type(asked.request)]]
         try:
-            asked.response = await getattr(stub, asked.rpc)(asked.request, timeout=PATIENCE_S)
+            asked.response = await ask(asked.request, timeout=PATIENCE_S)
         except grpc.aio.AioRpcError as error:
+            if error.code() in REFUSED:
+                self.refused += 1
+                return None
             if error.code() is not grpc.StatusCode.UNAVAILABLE:
                 raise
             self.unanswered.append(asked)
-            return False
+            raise UnansweredError from error
+        self._remember(asked)
+        return asked.response
+
+    def _remember(self, asked: Asked) -> None:
         self.answered.append(asked)
+        for name, request, answer in asked.accepted():
+            if isinstance(request, GrantRequest):
+                self._lots.append((name, answer.lot_id))
+            used = getattr(answer, "deducted", 0) or getattr(answer, "captured", 0)
+            if used:
+                self._used.append((name, answer.entry_id, used))
         if len(self.answered) == self._end_at:
             self._end()
-        return True
-
-    def _grant(self, name: AccountName, amount: int) -> Asked:
-        return self._asked(name, "Grant", GrantRequest, amount, amount=amount, source=SOURCE_PROMO)
-
-    def _asked(self, name: AccountName, rpc: str, kind: Any, effect: int, **fields: Any) -> Asked:
-        account = {} if rpc == "Capture" else {"account_id": name.account_id}
-        request = kind(request_id=f"{rpc}-{next(self._numbers)}", **account, **fields)
-        return Asked(name=name, rpc=rpc, request=request, effect=effect)
-
-
-def assert_written_once(url: str, answered: Iterable[Asked], unanswered: Iterable[Asked]) -> None:
-    """Every answered request is in the books where its answer says, and besides them only what was not answered."""
-    told: dict[tuple[AccountKey, str], int] = {}
-    available: dict[AccountKey, int] = {}
-    for asked in answered:
-        key, number = parse_id(IdPrefix.ENTRY, asked.response.entry_id)
-        assert key == asked.name.key
-        assert (key, asked.request.request_id) not in told
-        told[key, asked.request.request_id] = number
-        available[key] = available.get(key, 0) + asked.effect
-    database = Database(url, readers=1)
-    try:
-        with database.read() as connection:
-            written = list(connection.execute(select(entries.c.account_key, entries.c.request_id, entries.c.seq)))
-            kept = {row.account_key: row.available for row in connection.execute(select(accounts))}
-    finally:
-        database.close()
-    found = {(key, request_id): number for key, request_id, number in written}
-    assert len(found) == len(written)
-    for asked in unanswered:
-        done = found.pop((asked.name.key, asked.request.request_id), None) is not None
-        available[asked.name.key] += asked.effect * done
-    assert found == told
-    assert kept == available

@@ -13,6 +13,7 @@ from tests.faults.customers import PATIENCE_S
 
 ENTRIES = "INSERT INTO entries"
 COMMIT = "COMMIT"
+DEADLOCK = "40P01"
 
 
 def named(url: str, server: str) -> str:

@@ -8,10 +8,17 @@ import pytest
 import structlog
 from sqlalchemy import make_url
 
-from ledger import Accepted, Deduct, IncidentError, Ledger, Memo, decide
-from tests.books import ACME, deducting, granting, holding, request_id
+from ledger import Accepted, Batch, Deduct, IncidentError, Ledger, Memo, decide
+from tests.books import ACME, deducting, granting, holding, request_id, transferring
 from tests.conftest import audited
-from tests.faults.customers import PATIENCE_S, available, customers, open_accounts, times_written
+from tests.faults.customers import (
+    PATIENCE_S,
+    available,
+    customers,
+    each_times_written,
+    open_accounts,
+    times_written,
+)
 
 OTHER = customers(1)[0]
 SECRET = "what only the caller may know"
@@ -56,10 +63,10 @@ def log():
 
 @pytest.fixture
 def a_bug_in_deducting_seven(monkeypatch):
-    def deduct(state, operation, now):
+    def deduct(states, operation, now):
         if operation.amount == 7:
             raise ZeroDivisionError
-        return decide.deduct(state, operation, now)
+        return decide.deduct(states, operation, now)
 
     monkeypatch.setattr(decide, "_DECIDERS", {**decide._DECIDERS, Deduct: deduct})  # noqa: SLF001 -- the smallest way in
 
@@ -93,6 +100,24 @@ def test_a_crash_while_deciding_fails_only_its_own_operation(database_url, batch
     assert seven.request_id in log.getvalue()
     assert "ZeroDivisionError" in log.getvalue()
     assert SECRET not in log.getvalue()
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_a_crash_while_deciding_fails_its_own_operation_or_all_that_must_go_with_it(
+    database_url, batches, a_bug_in_deducting_seven, atomic
+):
+    with Ledger(database_url, deliver_all=batches.deliver) as ledger:
+        open_accounts(ledger, ACME, OTHER, credits_each=100)
+        together = transferring(5, ACME, OTHER), deducting(7), granting(10, OTHER)
+        work = [deducting(1), Batch(operations=together, atomic=atomic), deducting(2)]
+
+        outcomes = [answer.result(PATIENCE_S) for answer in batches.submit_as_one(ledger, work)]
+
+        incidents = [isinstance(outcome, IncidentError) for outcome in outcomes.pop(1)]
+        assert incidents == ([True] * 3 if atomic else [False, True, False])
+        assert [outcome.entry.available for outcome in outcomes] == ([99, 97] if atomic else [99, 92])
+        assert each_times_written(ledger, together) == ([0, 0, 0] if atomic else [1, 0, 1])
+        assert available(ledger, OTHER) == (100 if atomic else 115)
 
 
 def test_what_crashed_may_be_asked_again_once_the_bug_is_gone(ledger, monkeypatch, a_bug_in_deducting_seven):
@@ -129,8 +154,31 @@ def test_a_batch_that_cannot_be_saved_is_saved_one_by_one_without_the_culprit(ow
         assert isinstance(broken, IncidentError)
         assert all(isinstance(answer.result(PATIENCE_S), Accepted) for answer in answers)
         assert times_written(ledger, unlucky) == 0
-        assert [times_written(ledger, operation) for operation in neighbours] == [1, 1, 0, 1]
+        assert [times_written(ledger, operation) for operation in neighbours] == [1] * 4
         assert (available(ledger), available(ledger, OTHER)) == (106, 98)
     assert broken.incident_id in log.getvalue()
     assert "unlucky-1" in log.getvalue()
     assert SECRET not in log.getvalue()
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_operations_that_cannot_be_saved_together_are_saved_without_the_culprit_or_not_at_all(own_url, batches, atomic):
+    with Ledger(own_url, deliver_all=batches.deliver) as ledger:
+        open_accounts(ledger, ACME, OTHER, credits_each=100)
+        break_the_saving_of_unlucky_requests(own_url)
+        unlucky = Deduct(request_id="unlucky-1", account=ACME, amount=7)
+        together = transferring(5, ACME, OTHER), unlucky, granting(10, OTHER)
+        neighbours = [deducting(1), deducting(2, OTHER)]
+
+        before, batch, after = batches.submit_as_one(
+            ledger, [neighbours[0], Batch(operations=together, atomic=atomic), neighbours[1]]
+        )
+
+        assert all(isinstance(answer.result(PATIENCE_S), Accepted) for answer in (before, after))
+        if atomic:
+            assert isinstance(batch.exception(PATIENCE_S), IncidentError)
+        else:
+            incidents = [isinstance(outcome, IncidentError) for outcome in batch.result(PATIENCE_S)]
+            assert incidents == [False, True, False]
+        assert each_times_written(ledger, [*together, *neighbours]) == ([0, 0, 0, 1, 1] if atomic else [1, 0, 1, 1, 1])
+        assert [available(ledger), available(ledger, OTHER)] == ([99, 98] if atomic else [94, 113])

@@ -2,21 +2,56 @@
 
 import random
 from contextlib import ExitStack
+from datetime import timedelta
 
 import pytest
 
-from ledger import Accepted, Capture, Ledger, Reason, Release
-from tests.books import ACME, SECOND, Clock, deducting, granting, holding, opening, request_id
+from ledger import (
+    Accepted,
+    AssetPolicy,
+    EntryKind,
+    Ledger,
+    Reason,
+    SpendLimit,
+    UpdateAccount,
+    Welcome,
+    Window,
+)
+from tests.books import (
+    ACME,
+    SECOND,
+    Clock,
+    capturing,
+    deducting,
+    granting,
+    holding,
+    merging,
+    opening,
+    refunding,
+    releasing,
+    request_id,
+    transferring,
+)
 from tests.faults.customers import (
     PATIENCE_S,
     at_once,
     available,
     customers,
     history,
+    kinds,
     open_accounts,
     times_written,
 )
-from tests.faults.statements import ENTRIES, Gate, MeetingPoint, before_each, failures, named, wait_until_queued
+from tests.faults.statements import (
+    DEADLOCK,
+    ENTRIES,
+    Gate,
+    MeetingPoint,
+    before_each,
+    failures,
+    named,
+    wait_until_queued,
+)
 
 
 @pytest.fixture(params=[True, False], ids=["row locks", "no row locks"])
@@ -195,6 +230,132 @@ def test_without_row_locks_a_grant_that_is_half_seen_breaks_nothing(two, table):
         assert (second.figures["available"], second.figures["shortfall"]) == (40, 50)
 
 
+def execute_both(two, *operations):
+    """Each at a server of its own; no statement that writes entries goes out before both have decided."""
+    with before_each(MeetingPoint(2, ENTRIES)), failures() as refused:
+        outcomes = at_once(*(lambda s=s, o=o: s.execute(o) for s, o in zip(two, operations, strict=True)))
+    assert DEADLOCK not in [error.sqlstate for error in refused]
+    return outcomes, constraints(refused)
+
+
+@pytest.mark.parametrize("row_locks", [False], indirect=True, ids=["no row locks"])
+def test_transfers_against_each_other_that_were_decided_at_once_are_both_done(two):
+    one, other = customers(2)
+    open_accounts(two[0], ACME, credits_each=100)
+    for name in (one, other):
+        two[0].execute(granting(99, name))
+
+    for giver, receiver in [(one, other), (other, one)]:
+        outcomes, failed = execute_both(two, transferring(60, giver, receiver), transferring(90, receiver, giver))
+
+        assert failed == ["pk_entries"]
+        assert all(isinstance(outcome, Accepted) for outcome in outcomes)
+        two[0].execute(transferring(30, giver, receiver))
+        assert [available(two[1], name) for name in (one, other)] == [100, 100]
+
+
+@pytest.mark.parametrize("row_locks", [True], indirect=True, ids=["row locks"])
+def test_with_row_locks_a_transfer_waits_for_the_one_against_it(two, postgres_url):
+    one, other = customers(2)
+    first_is_decided = Gate("first", ENTRIES)
+
+    with before_each(first_is_decided), failures() as refused:
+        there = two[0].queue(transferring(1, one, other))
+        first_is_decided.wait_until_reached()
+        back = two[1].queue(transferring(2, other, one))
+        wait_until_queued(postgres_url, "second")
+        first_is_decided.open()
+        outcomes = there.result(PATIENCE_S), back.result(PATIENCE_S)
+
+    assert [outcome.entry.available for outcome in outcomes] == [0, 0]
+    assert refused == []
+    assert [available(two[1], name) for name in (one, other)] == [2, 0]
+
+
+@pytest.mark.parametrize("row_locks", [False], indirect=True, ids=["no row locks"])
+def test_of_two_refunds_that_were_decided_at_once_one_learns_of_the_other(two):
+    open_accounts(two[0], ACME, credits_each=100)
+    used = two[0].execute(deducting(100)).entry
+
+    outcomes, failed = execute_both(two, refunding(used, 60), refunding(used, 60))
+
+    assert failed == ["pk_entries"]
+    assert kinds(outcomes) == {"accepted": 1, Reason.AMOUNT_ABOVE_REFUNDABLE: 1}
+    (told,) = [outcome.figures["refundable"] for outcome in outcomes if not isinstance(outcome, Accepted)]
+    assert told == 40
+    assert available(two[0]) == 60
+
+
+@pytest.mark.parametrize("row_locks", [False], indirect=True, ids=["no row locks"])
+@pytest.mark.parametrize("late", ["grant", "transfer", "refund", "deduction"])
+def test_what_was_decided_while_a_visitor_was_merged_is_moved_or_refused(two, late):
+    into = customers(1)[0]
+    open_accounts(two[0], ACME, credits_each=100)
+    used = two[0].execute(deducting(30)).entry
+    others = {
+        "grant": granting(5),
+        "transfer": transferring(1, customers(2)[1], ACME),
+        "refund": refunding(used, 20),
+        "deduction": deducting(10),
+    }
+
+    outcomes, failed = execute_both(two, merging(ACME, into), others[late])
+
+    merged, other = outcomes
+    change = {"grant": 5, "transfer": 1, "refund": 20, "deduction": -10}[late] * isinstance(other, Accepted)
+    assert failed == ["pk_entries"]
+    assert isinstance(merged, Accepted)
+    assert isinstance(other, Accepted) or other.reason is Reason.ACCOUNT_CLOSED
+    assert [available(two[0]), available(two[0], into)] == [0, 1 + 70 + change]
+
+
+@pytest.mark.parametrize("row_locks", [False], indirect=True, ids=["no row locks"])
+def test_deductions_that_were_decided_at_once_share_the_room_under_a_limit(two):
+    open_accounts(two[0], ACME, credits_each=100)
+    limit = SpendLimit(name="hourly", window=Window.ROLLING, length=timedelta(hours=1), amount=50)
+    two[0].execute(UpdateAccount(request_id=request_id(), account=ACME, limits=(limit,)))
+
+    outcomes, failed = execute_both(two, deducting(30), deducting(30))
+
+    assert failed == ["pk_entries"]
+    assert kinds(outcomes) == {"accepted": 1, Reason.SPEND_LIMIT_REACHED: 1}
+    (told,) = [outcome.figures["used"] for outcome in outcomes if not isinstance(outcome, Accepted)]
+    assert told == 30
+
+
+@pytest.fixture
+def opens_by_itself(two):
+    """Whoever names an account opens it, with a welcome of 7."""
+    policy = AssetPolicy(auto_open=True, welcome=Welcome(amount=7))
+    two[0].configure_asset(ACME.tenant, ACME.asset, policy)
+
+
+def test_an_account_that_two_servers_open_by_themselves_at_once_has_one_welcome(two, opens_by_itself):
+    outcomes, failed = execute_both(two, deducting(3), granting(10))
+
+    assert "pk_entries" in failed
+    assert kinds(outcomes) == {"accepted": 2}
+    assert [entry.kind for entry in history(two[0])].count(EntryKind.OPEN) == 1
+    assert available(two[1]) == 7 - 3 + 10
+
+
+@pytest.mark.parametrize("table", ["accounts", "lots", "holds", "entries", "assets"])
+def test_a_receiver_that_another_server_opens_between_two_reads_is_opened_once(two, table, opens_by_itself):
+    giver = customers(2)[1]
+    gate = Gate("second", f"FROM {table}")
+
+    with before_each(gate):
+        given = two[1].queue(transferring(1, giver, ACME))
+        gate.wait_until_reached()
+        granted = two[0].execute(granting(10))
+        gate.open()
+        given = given.result(PATIENCE_S)
+
+    assert kinds([given, granted]) == {"accepted": 2}
+    assert available(two[0]) == 7 + 10 + 1
+    assert available(two[0], giver) == 0
+
+
 def work(server, names, seed, rounds):
     """Does all kinds of things to a few accounts; returns by how much each account must have changed."""
     chance = random.Random(seed)
@@ -210,8 +371,7 @@ def work(server, names, seed, rounds):
         else:
             held = server.execute(holding(9, name))
             if isinstance(held, Accepted):
-                hold = {"request_id": request_id(), "tenant": name.tenant, "key": name.key, "hold": held.entry.seq}
-                ended = server.execute(Capture(**hold, amount=5) if kind == "capture" else Release(**hold))
+                ended = server.execute(capturing(held.entry, 5) if kind == "capture" else releasing(held.entry))
                 assert isinstance(ended, Accepted)
                 changed[name] -= 5 * (kind == "capture")
     return changed

@@ -8,6 +8,7 @@ import pytest
 
 from ledger import (
     Accepted,
+    Batch,
     Capture,
     DeadlinePassedError,
     Deduct,
@@ -18,7 +19,15 @@ from ledger import (
     WriterOptions,
 )
 from tests.books import ACME, deducting, granting, holding, request_id
-from tests.faults.customers import NOBODY, PATIENCE_S, available, open_accounts, times_written
+from tests.faults.customers import (
+    NOBODY,
+    PATIENCE_S,
+    available,
+    each_times_written,
+    history,
+    open_accounts,
+    times_written,
+)
 from tests.faults.statements import COMMIT, ENTRIES, Gate, before_each, named, wait_until_queued
 
 AN_HOUR_MS = 3_600_000
@@ -110,6 +119,57 @@ def test_a_hold_may_be_placed_and_captured_in_one_batch(opened, batches):
 
     assert (held.entry.available, held.entry.held) == (40, 60)
     assert (captured.entry.available, captured.entry.held) == (75, 0)
+
+
+def test_an_atomic_batch_that_is_refused_leaves_its_neighbours_alone_and_nothing_of_itself(opened, batches, commits):
+    ledger = opened()
+    commits.clear()
+    together = Batch(operations=(deducting(30), granting(5), deducting(90), granting(500)), atomic=True)
+
+    before, refused, after = results(batches.submit_as_one(ledger, [deducting(10), together, deducting(20)]))
+
+    assert (before.entry.available, after.entry.available) == (90, 70)
+    assert len(refused) == 4
+    assert {(outcome.reason, outcome.figures["operation"], outcome.figures["available"]) for outcome in refused} == {
+        (Reason.INSUFFICIENT_CREDITS, 2, 65)
+    }
+    assert each_times_written(ledger, together.operations) == [0] * 4
+    assert len(commits) == 1
+
+
+def test_an_account_sees_operations_in_the_order_in_which_they_came_batched_or_not(opened, batches):
+    ledger = opened()
+    works = [deducting(1), Batch(operations=(deducting(2), deducting(3))), deducting(4)]
+    works += [Batch(operations=(deducting(5), deducting(6)), atomic=True), deducting(7)]
+
+    results(batches.submit_as_one(ledger, works))
+
+    assert [entry.used for entry in history(ledger)[-7:]] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_one_request_twice_in_an_atomic_batch_has_one_effect(opened):
+    ledger = opened()
+    asked = deducting(60)
+    other = Deduct(request_id=asked.request_id, account=ACME, amount=1)
+
+    first, second = ledger.execute_batch([asked, asked], atomic=True)
+    reused = ledger.execute_batch([granting(5), asked, other], atomic=True)
+
+    assert (first.replayed, second.replayed) == (False, True)
+    assert {(outcome.reason, outcome.figures["operation"]) for outcome in reused} == {(Reason.REQUEST_ID_REUSED, 2)}
+    assert available(ledger) == 40
+
+
+def test_a_batch_asked_for_again_has_one_effect(opened):
+    ledger = opened()
+    asked = [deducting(10), granting(5), deducting(500)]
+
+    first, again = ledger.execute_batch(asked), ledger.execute_batch(asked)
+
+    assert [getattr(outcome, "replayed", outcome) for outcome in first[:2]] == [False, False]
+    assert [getattr(outcome, "replayed", outcome) for outcome in again[:2]] == [True, True]
+    assert first[2].reason is again[2].reason is Reason.INSUFFICIENT_CREDITS
+    assert available(ledger) == 95
 
 
 def test_nobody_is_answered_before_the_commit(opened, batches):
@@ -209,6 +269,34 @@ def test_a_full_queue_says_so_at_once_and_what_waits_is_done(opened, batches):
     assert isinstance(ledger.execute(deducting(1)), Accepted)
 
 
+def test_what_waits_is_counted_in_operations(opened, batches):
+    ledger = opened(queue_max=5)
+
+    with batches.hold(ledger):
+        waiting = [ledger.queue(deducting(1)), ledger.queue(Batch(operations=tuple(deducting(1) for _ in range(4))))]
+        for asked in (deducting(1), Batch(operations=(deducting(1),))):
+            with pytest.raises(QueueFullError):
+                ledger.queue(asked)
+
+    results(waiting)
+    assert available(ledger) == 95
+    assert len(ledger.execute_batch([deducting(1) for _ in range(10)])) == 10
+
+
+def test_a_batch_is_dropped_as_a_whole_when_its_deadline_has_passed(opened, batches):
+    ledger = opened()
+    for atomic in (False, True):
+        late, answer = Batch(operations=(deducting(10), deducting(20)), atomic=atomic), Future()
+
+        with batches.hold(ledger):
+            ledger.submit(late, answer, deadline=time.monotonic())
+            neighbour = ledger.queue(deducting(30))
+
+        assert isinstance(neighbour.result(PATIENCE_S), Accepted)
+        assert isinstance(answer.exception(PATIENCE_S), DeadlinePassedError)
+        assert each_times_written(ledger, late.operations) == [0, 0]
+
+
 def test_stopping_finishes_what_waits_and_takes_nothing_more(opened, batches):
     ledger = opened(batch_max=2)
 
@@ -243,6 +331,30 @@ def test_a_batch_has_at_most_batch_max_operations_in_order_of_arrival(opened, ba
 
     assert batches.sizes == [10, 10, 5]
     assert [outcome.entry.available for outcome in outcomes] == list(range(99, 74, -1))
+
+
+def test_a_transaction_has_at_most_batch_max_operations_or_one_batch(opened, batches):
+    ledger = opened(batch_max=10)
+    sizes = (4, 6, 1, 10, 25, 3)
+
+    results(
+        batches.submit_as_one(
+            ledger, [Batch(operations=tuple(deducting(1) for _ in range(size)), atomic=True) for size in sizes]
+        )
+    )
+
+    # In order of arrival: 4 and 6 share one, and what does not fit waits for the next.
+    assert batches.sizes == [2, 1, 1, 1, 1]
+    assert available(ledger) == 100 - sum(sizes)
+
+
+def test_the_writer_does_not_wait_for_more_than_fits_into_one_transaction(opened, batches):
+    ledger = opened(linger_ms=AN_HOUR_MS, batch_max=10)
+    results(batches.submit_as_one(ledger, [deducting(1) for _ in range(5)]))
+
+    answer = ledger.queue(Batch(operations=tuple(deducting(1) for _ in range(10))))
+
+    assert len(answer.result(PATIENCE_S)) == 10
 
 
 def test_a_lone_caller_never_lingers(opened, batches):

@@ -6,8 +6,9 @@ import random
 import pytest
 
 from tests.faults.customers import customers
-from tests.faults.load import Load, assert_written_once
+from tests.faults.load import Load
 from tests.faults.processes import ScripProcess
+from tests.faults.told import assert_written_once
 
 CALLERS = 64
 
@@ -16,7 +17,7 @@ def kill_again_and_again(url, directory, kills):
     chance = random.Random(kills)
     done_unheard = 0
     with ScripProcess(url, directory) as server:
-        load = Load(server.target, customers(8))
+        load = Load([server.target], customers(8), credits_each=1_000)
         asyncio.run(load.open_accounts())
         for _ in range(kills):
             asyncio.run(load.run(CALLERS, chance.randint(100, 600), server.kill))
@@ -43,7 +44,7 @@ def test_a_server_killed_forty_times_keeps_its_word_and_some_answers_were_lost_a
 
 def test_a_server_told_to_stop_under_load_answers_what_it_has_written_and_ends_well(database_url, tmp_path):
     with ScripProcess(database_url, tmp_path) as server:
-        load = Load(server.target, customers(8))
+        load = Load([server.target], customers(8), credits_each=1_000)
         asyncio.run(load.open_accounts())
 
         asyncio.run(load.run(CALLERS, 300, server.terminate))

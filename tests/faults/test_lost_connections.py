@@ -2,16 +2,40 @@
 
 import resource
 import time
+from dataclasses import replace
+from datetime import timedelta
 from itertools import count
 
 import psycopg
 import pytest
 
-from ledger import Accepted, Capture, Ledger, Memo, NotDoneError, Reason, Release
-from tests.books import ACME, deducting, granting, holding, request_id
-from tests.faults.customers import PATIENCE_S, available, history, open_accounts, times_written
+from ledger import Accepted, Batch, Ledger, Memo, NotDoneError, Reason, SpendLimit, UpdateAccount, Window
+from tests.books import (
+    ACME,
+    capturing,
+    deducting,
+    granting,
+    holding,
+    merging,
+    opening,
+    refunding,
+    releasing,
+    request_id,
+    transferring,
+)
+from tests.faults.customers import (
+    PATIENCE_S,
+    available,
+    customers,
+    each_times_written,
+    one_sided,
+    open_accounts,
+    operations_of,
+)
 from tests.faults.statements import COMMIT, before_each
 from tests.faults.wire import Loss, Wire
+
+OTHER = customers(1)[0]
 
 
 @pytest.fixture(params=[True, False], ids=["row locks", "no row locks"])
@@ -20,23 +44,49 @@ def row_locks(request):
 
 
 def prepare(ledger):
-    """An account with two holds; returns a batch that touches every table, and what it leaves available."""
-    open_accounts(ledger, ACME, credits_each=1_000)
-    holds = [ledger.execute(holding(10)).entry.seq for _ in range(2)]
+    """Two customers, and holds; returns a batch that touches every table and moves credits between accounts."""
+    open_accounts(ledger, ACME, OTHER, credits_each=1_000)
+    limit = SpendLimit(name="everything", window=Window.ROLLING, length=timedelta(days=1), amount=100_000)
+    ledger.execute(UpdateAccount(request_id=request_id(), account=ACME, limits=(limit,)))
+    used, *holds = [ledger.execute(operation).entry for operation in (deducting(30), holding(10), holding(10))]
+    visitors = count(1)
 
     def batch():
-        captured, released = ({"tenant": ACME.tenant, "key": ACME.key, "hold": hold} for hold in holds)
-        holds[:] = [history(ledger)[-1].seq + n for n in (3, 4)]
+        nonlocal used
+        captured, released = holds
+        last = ledger.history(ACME, 1).entries[0].seq
+        refunded, used = used, replace(used, seq=last + 2)
+        holds[:] = [replace(captured, seq=last + n) for n in (3, 4)]
+        visitor = replace(ACME, account_id=f"visitor-{next(visitors)}")
+        together = (transferring(3, OTHER, ACME), deducting(1), granting(2, OTHER))
         return [
             granting(50),
             deducting(30),
             holding(10),
             holding(10),
-            Capture(request_id=request_id(), **captured, amount=4),
-            Release(request_id=request_id(), **released),
+            capturing(captured, 4),
+            releasing(released),
+            refunding(refunded, 12),
+            transferring(20, ACME, OTHER),
+            transferring(5, OTHER, ACME),
+            opening(visitor),
+            granting(7, visitor),
+            merging(visitor, ACME),
+            Batch(operations=together, atomic=True),
         ]
 
     return batch
+
+
+def standing(ledger):
+    """What the two customers have."""
+    return [available(ledger, name) for name in (ACME, OTHER)]
+
+
+def standing_after(before):
+    # Granted, deducted, captured, refunded, given and received, merged, and what was done together; a hold was
+    # captured for 4, one released, and two were placed.
+    return [before[0] + 50 - 30 - 4 + 12 - 20 + 5 + 7 + (3 - 1), before[1] + 20 - 5 + (-3 + 2)]
 
 
 def outcome_of(answer):
@@ -50,9 +100,21 @@ def do(ledger, batches, operations):
     return [outcome_of(answer) for answer in batches.submit_as_one(ledger, operations)]
 
 
-def assert_each_done_once(ledger, operations, outcomes):
-    assert all(isinstance(outcome, Accepted) for outcome in outcomes)
-    assert [times_written(ledger, operation) for operation in operations] == [1] * len(operations)
+def flat(outcomes):
+    """Each outcome, those of batches too."""
+    return [one for outcome in outcomes for one in (outcome if isinstance(outcome, tuple) else (outcome,))]
+
+
+def assert_each_done_once(ledger, work, outcomes):
+    assert all(isinstance(outcome, Accepted) for outcome in flat(outcomes))
+    assert each_times_written(ledger, operations_of(work)) == [1] * len(flat(outcomes))
+
+
+def assert_all_or_nothing_is_written(ledger, work, before):
+    """Nothing that was to be written together without the rest, nor one side of a movement without the other."""
+    (times,) = set(each_times_written(ledger, operations_of(work)))
+    assert standing(ledger) == (standing_after(before) if times else before)
+    assert one_sided(str(ledger)) == []
 
 
 @pytest.mark.parametrize("loss", Loss, ids=[loss.value for loss in Loss])
@@ -65,8 +127,7 @@ def test_a_wire_cut_at_any_request_of_a_batch_loses_nothing_and_doubles_nothing(
     ):
         batch = prepare(ledger)
         for at_request in count(1):
-            operations = batch()
-            before = available(reader)
+            operations, before = batch(), standing(reader)
             with batches.hold(ledger):
                 answers = [ledger.queue(operation) for operation in operations]
                 wire.cut(at_request, loss)
@@ -74,6 +135,7 @@ def test_a_wire_cut_at_any_request_of_a_batch_loses_nothing_and_doubles_nothing(
             wire.leave_alone()
             if not wire.was_cut:
                 break
+            assert_all_or_nothing_is_written(reader, operations, before)
             repeated = [ledger.queue(operation) for operation in operations]
             # Time for the repeat to come to where the transaction that is still open keeps it waiting.
             time.sleep(0.02 if loss is Loss.LATE else 0)
@@ -82,9 +144,8 @@ def test_a_wire_cut_at_any_request_of_a_batch_loses_nothing_and_doubles_nothing(
 
             assert all(type(outcome) is NotDoneError for outcome in first)
             assert_each_done_once(reader, operations, repeated)
-            # 50 granted, 30 deducted, 4 captured; two holds were ended and two placed.
-            assert available(reader) == before + 50 - 30 - 4
-            committed_unheard += all(outcome.replayed for outcome in repeated)
+            assert standing(reader) == standing_after(before)
+            committed_unheard += all(outcome.replayed for outcome in flat(repeated))
 
         assert_each_done_once(reader, operations, first)
     assert at_request > 12
@@ -106,7 +167,7 @@ def test_a_backend_terminated_before_any_statement_of_a_batch_loses_nothing_and_
     with Ledger(postgres_url, deliver_all=batches.deliver) as ledger:
         batch = prepare(ledger)
         for at_statement in count(1):
-            operations = batch()
+            operations, before = batch(), standing(ledger)
             with before_each(terminate):
                 with batches.hold(ledger):
                     answers = [ledger.queue(operation) for operation in operations]
@@ -116,6 +177,7 @@ def test_a_backend_terminated_before_any_statement_of_a_batch_loses_nothing_and_
                 break
 
             assert all(type(outcome) is NotDoneError for outcome in outcomes)
+            assert_all_or_nothing_is_written(ledger, operations, before)
             assert_each_done_once(ledger, operations, do(ledger, batches, operations))
 
         assert_each_done_once(ledger, operations, outcomes)
@@ -140,7 +202,7 @@ def test_a_sqlite_statement_that_fails_anywhere_in_a_batch_loses_nothing_and_dou
     with Ledger(sqlite_url, deliver_all=batches.deliver) as ledger:
         batch = prepare(ledger)
         for at_statement in count(1):
-            operations = batch()
+            operations, before = batch(), standing(ledger)
             with before_each(fail):
                 with batches.hold(ledger):
                     answers = [ledger.queue(operation) for operation in operations]
@@ -150,6 +212,7 @@ def test_a_sqlite_statement_that_fails_anywhere_in_a_batch_loses_nothing_and_dou
                 break
 
             assert all(type(outcome) is NotDoneError for outcome in outcomes)
+            assert_all_or_nothing_is_written(ledger, operations, before)
             with before_each(lambda _server, _statement, connection: driver(connection).set_progress_handler(None, 1)):
                 assert_each_done_once(ledger, operations, do(ledger, batches, operations))
 
@@ -173,7 +236,7 @@ def test_a_disk_that_takes_nothing_more_at_the_commit_loses_nothing_and_doubles_
                 resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
         assert all(type(outcome) is NotDoneError for outcome in outcomes)
-        assert [times_written(ledger, operation) for operation in operations] == [0] * len(operations)
+        assert set(each_times_written(ledger, operations_of(operations))) == {0}
         assert_each_done_once(ledger, operations, do(ledger, batches, operations))
 
 

@@ -1,45 +1,23 @@
 """A thousand callers at once who want more than there is: exactly what is there is spent."""
 
 import asyncio
-import threading
 from collections import Counter
 from contextlib import ExitStack
+from functools import partial
 
 import grpc
 import pytest
 from scrip.v1.credit_service_pb2 import CheckAndDeductRequest
 from scrip.v1.credit_service_pb2_grpc import CreditServiceStub
 
-from ledger import Accepted, Ledger, Reason, utc_now
+from ledger import AssetPolicy, EntryKind, Ledger, Reason, Welcome, utc_now
 from server.config import Settings
-from tests.books import ACME, deducting, request_id
-from tests.faults.customers import PATIENCE_S, available, customers, open_accounts
-from tests.targets import RunningServer
+from tests.books import ACME, DAY, deducting, granting, holding, opening, request_id, transferring
+from tests.faults.customers import PATIENCE_S, at_once, available, customers, history, kinds, open_accounts
+from tests.running_server import RunningServer
 
 CALLERS = 1_000
 AFFORDABLE = 600
-
-
-def call_at_once(calls):
-    """Runs each call in a thread of its own, all let go together; returns the outcomes."""
-    go = threading.Event()
-    outcomes = []
-
-    def run(call):
-        assert go.wait(PATIENCE_S)
-        outcomes.append(call())
-
-    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
-    for thread in threads:
-        thread.start()
-    go.set()
-    for thread in threads:
-        thread.join(PATIENCE_S)
-    return outcomes
-
-
-def kinds(outcomes):
-    return Counter("accepted" if isinstance(outcome, Accepted) else outcome.reason for outcome in outcomes)
 
 
 @pytest.mark.parametrize("accounts", [1, 100])
@@ -48,8 +26,8 @@ def test_of_a_thousand_callers_exactly_as_many_are_served_as_can_be_afforded(dat
     with Ledger(database_url) as ledger:
         open_accounts(ledger, *names, credits_each=7 * AFFORDABLE // accounts + 6)
 
-        outcomes = call_at_once(
-            lambda name=names[n % accounts]: ledger.execute(deducting(7, name)) for n in range(CALLERS)
+        outcomes = at_once(
+            *(lambda name=names[n % accounts]: ledger.execute(deducting(7, name)) for n in range(CALLERS))
         )
 
         assert kinds(outcomes) == {"accepted": AFFORDABLE, Reason.INSUFFICIENT_CREDITS: CALLERS - AFFORDABLE}
@@ -62,10 +40,33 @@ def test_of_a_thousand_callers_at_three_servers_exactly_as_many_are_served_as_ca
         servers = [stack.enter_context(Ledger(postgres_url, row_locks=row_locks)) for _ in range(3)]
         open_accounts(servers[0], ACME, credits_each=7 * AFFORDABLE + 6)
 
-        outcomes = call_at_once(lambda n=n: servers[n % 3].execute(deducting(7)) for n in range(CALLERS))
+        outcomes = at_once(*(lambda n=n: servers[n % 3].execute(deducting(7)) for n in range(CALLERS)))
 
         assert kinds(outcomes) == {"accepted": AFFORDABLE, Reason.INSUFFICIENT_CREDITS: CALLERS - AFFORDABLE}
         assert available(servers[0]) == 6
+
+
+def test_a_thousand_callers_of_an_account_that_nobody_opened_open_it_once_with_one_welcome(open_servers):
+    servers, rich = open_servers(), customers(1)[0]
+    open_accounts(servers[0], rich, credits_each=CALLERS)
+    welcome = AssetPolicy(auto_open=True, welcome=Welcome(amount=CALLERS, ttl=DAY))
+    servers[0].configure_asset(ACME.tenant, ACME.asset, welcome)
+    asked = [
+        operation
+        for _ in range(CALLERS // 5)
+        for operation in (opening(), granting(2), deducting(1), holding(1), transferring(3, rich, ACME))
+    ]
+
+    outcomes = at_once(*(partial(servers[n // 5 % len(servers)].execute, ask) for n, ask in enumerate(asked)))
+
+    openings = kinds(outcomes[::5])
+    assert openings in ({Reason.ACCOUNT_EXISTS: 200}, {"accepted": 1, Reason.ACCOUNT_EXISTS: 199})
+    assert kinds(outcomes) == openings + Counter(accepted=800)
+    first, *others = history(servers[0])
+    assert (first.kind, [lot.granted for lot in first.made]) == (EntryKind.OPEN, [CALLERS])
+    assert EntryKind.OPEN not in {entry.kind for entry in others}
+    assert available(servers[0]) == CALLERS + 200 * (2 + 3 - 1 - 1)
+    assert available(servers[0], rich) == CALLERS - 200 * 3
 
 
 async def call_at_once_over_grpc(port, requests):

@@ -1,7 +1,7 @@
 """How tests ask a server: requests by the name of their RPC, and errors taken apart."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,22 +10,48 @@ from urllib.parse import quote
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
-from scrip.v1 import credit_service_pb2, ledger_service_pb2
+from scrip.v1 import account_service_pb2, accounts_pb2, credit_service_pb2, ledger_service_pb2
+from scrip.v1.account_service_pb2_grpc import AccountServiceStub
 from scrip.v1.credit_service_pb2_grpc import CreditServiceStub
 from scrip.v1.errors_pb2 import ErrorReason
 from scrip.v1.ledger_service_pb2_grpc import LedgerServiceStub
-from scrip.v1.types_pb2 import SOURCE_PROMO
+from scrip.v1.types_pb2 import SOURCE_PROMO, Memo
 
 from ledger import utc_now
 from server.config import Settings
 from tests.books import request_id
+from tests.running_server import RunningServer
 from tests.server.contract import PROMISES
-from tests.targets import RunningServer
 
 PATIENCE_S = 30
+_MODULES = (credit_service_pb2, accounts_pb2, account_service_pb2, ledger_service_pb2)
+_USUAL = {
+    "account_id": "acme",
+    "source": SOURCE_PROMO,
+    "to_account_id": "beta",
+    "into_account_id": "beta",
+    "spent": accounts_pb2.RevokeRequest.SPENT_OWE,
+    "direction": accounts_pb2.AdjustRequest.DIRECTION_UP,
+}
+# The changes that name a part of an account, and the field that names it.
+PARTS = {
+    "IncreaseHold": "hold_id",
+    "ExtendHold": "hold_id",
+    "Capture": "hold_id",
+    "Release": "hold_id",
+    "Refund": "entry_id",
+    "Revoke": "lot_id",
+}
+CHANGES = (
+    "OpenAccount", "Grant", "CheckAndDeduct", "Hold", "Transfer", "UpdateAccount", "FreezeAccount", "UnfreezeAccount",
+    "CloseAccount", "MergeAccounts", "Adjust", "WriteOff", *PARTS,
+)  # fmt: skip
+_WITH_AMOUNT = {"Grant", "Check", "CheckAndDeduct", "Hold", "IncreaseHold", "Transfer", "Adjust"}
+_WITH_REASON = {"FreezeAccount", "Adjust", "WriteOff"}
 # gRPC's own clients take 8 KiB of headers for certain, and 64 bytes are enough for the names of the two that are ours.
 HEADERS_BYTES_MAX = 8 * 1024 - 64
 
@@ -51,7 +77,8 @@ class Asking:
 
     def __init__(self, target: str, channel: grpc.Channel) -> None:
         self.target, self.channel = target, channel
-        self._rpcs = {**vars(CreditServiceStub(channel)), **vars(LedgerServiceStub(channel))}
+        stubs = (CreditServiceStub(channel), AccountServiceStub(channel), LedgerServiceStub(channel))
+        self._rpcs = {name: rpc for stub in stubs for name, rpc in vars(stub).items()}
 
     def __call__(self, rpc: str, **fields: Any) -> Any:
         """The response; raises grpc.RpcError."""
@@ -60,6 +87,10 @@ class Asking:
     def later(self, rpc: str, *, timeout: float = PATIENCE_S, **fields: Any) -> Any:
         """The call, under way."""
         return self._rpcs[rpc].future(request(rpc, **fields), timeout=timeout)
+
+    def stream(self, rpc: str, requests: Iterable[Message]) -> Iterator[Any]:
+        """The responses to a stream of requests, as they come."""
+        return self._rpcs[rpc](iter(requests), timeout=PATIENCE_S)
 
     def refusal(self, rpc: str, **fields: Any) -> Told:
         """The error that a request is answered with."""
@@ -72,14 +103,17 @@ class Asking:
 
 def request(rpc: str, **fields: Any) -> Message:
     """A request that is good as far as the fields do not say otherwise; None leaves a field out."""
-    module = credit_service_pb2 if hasattr(credit_service_pb2, f"{rpc}Request") else ledger_service_pb2
+    module = next(module for module in _MODULES if hasattr(module, f"{rpc}Request"))
     kind = getattr(module, f"{rpc}Request")
-    usual = {"account_id": "acme", "source": SOURCE_PROMO}
-    if rpc not in {"Capture", "Release"}:
-        usual["amount"] = 1
-    if "request_id" not in fields:
-        usual["request_id"] = request_id()
-    asked = {name: value for name, value in usual.items() if name in kind.DESCRIPTOR.fields_by_name}
+    asked = {name: value for name, value in _USUAL.items() if name in kind.DESCRIPTOR.fields_by_name}
+    if rpc in _WITH_AMOUNT:
+        asked["amount"] = 1
+    if rpc == "ExtendHold":
+        asked["ttl"] = Duration(seconds=60)
+    if rpc in _WITH_REASON:
+        asked["memo"] = Memo(description="why", actor="who")
+    if "request_id" in kind.DESCRIPTOR.fields_by_name and "request_id" not in fields:
+        asked["request_id"] = request_id()
     return kind(**{name: value for name, value in {**asked, **fields}.items() if value is not None})
 
 

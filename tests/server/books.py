@@ -1,14 +1,16 @@
 """Books to be misused: whatever is asked of them wrongly, they must stay as they are."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from google.protobuf.duration_pb2 import Duration
+from scrip.v1.accounts_pb2 import SpendLimit, SpendLimits
 from scrip.v1.types_pb2 import Memo
 
 from ledger import AccountName, IdPrefix, parse_id, public_id
 from tests.books import ACME, SECOND, Clock, rows_of
-from tests.server.asking import Asking, Told
+from tests.server.asking import PARTS, Asking, Told
 
 MEMO = {"description": "for you", "reference": "R-1", "actor": "me", "metadata": {"team": "a"}}
 NOBODY = AccountName(tenant="default", account_id="nobody", asset="credits")
@@ -20,6 +22,12 @@ class Books:
 
     acme has 40 of its 100 credits available and 60 held; the request_ids of its entries are opening, grant, deduct,
     hold, capture and release. beta has 99 credits and one more held. acme also has 100 tokens, of scale 6.
+
+    buyer has 80 of 100 credits; of a deduction of 50, which is `deduction`, 30 were refunded; the lot is `lot`.
+    frozen is frozen, with 10 credits, 2 of them held by `frozen_hold`, which tolerates 1 more.
+    closed is closed, and had a lot that was revoked, `closed_lot`. poor owes 20 credits.
+    limited may spend 100 of its 1,000 credits a day, and has spent 80. artist has 100 credits, 60 of them for image/*
+    alone, and may owe 5.
     """
 
     url: str
@@ -32,6 +40,11 @@ class Books:
     page_token: str
     page_token_of_beta: str
     page_token_of_tokens: str
+    deduction: str
+    lot: str
+    frozen_hold: str
+    closed_lot: str
+    rows: dict[str, Counter[str]]
 
     @classmethod
     def written(cls, url: str, ask: Asking, clock: Clock) -> Self:
@@ -44,6 +57,8 @@ class Books:
         captured, released = ask("Hold").hold_id, ask("Hold").hold_id
         ask("Capture", request_id="capture", hold_id=captured, amount=0)
         ask("Release", request_id="release", hold_id=released)
+        deduction, lot = _trade(ask)
+        frozen_hold, closed_lot = _administer(ask)
         books = cls(
             url=url,
             ask=ask,
@@ -55,18 +70,27 @@ class Books:
             page_token=ask("History", page_size=1).next_page_token,
             page_token_of_beta=ask("History", account_id="beta", page_size=1).next_page_token,
             page_token_of_tokens=ask("History", asset="tokens", page_size=1).next_page_token,
+            deduction=deduction,
+            lot=lot,
+            frozen_hold=frozen_hold,
+            closed_lot=closed_lot,
+            rows={},
         )
         clock.now += 60 * SECOND
         # Any operation writes what has run out before; from here on nothing has.
         ask.refusal("CheckAndDeduct", amount=1_000)
-        return books
+        return replace(books, rows=rows_of(url))
 
     def refusal(self, rpc: str, **fields: Any) -> Told:
         """The error that a request is answered with; nothing else may become of it."""
-        before = rows_of(self.url)
         told = self.ask.refusal(rpc, **fields)
-        assert rows_of(self.url) == before
+        assert rows_of(self.url) == self.rows
         return told
+
+    def part(self, rpc: str) -> dict[str, str]:
+        """The part of an account that a request has to name."""
+        parts = {"hold_id": self.open_hold, "entry_id": self.deduction, "lot_id": self.lot}
+        return {PARTS[rpc]: parts[PARTS[rpc]]} if rpc in PARTS else {}
 
     def not_ids(self, prefix: IdPrefix) -> dict[str, str]:
         """Texts that name nothing, though some look as if they did."""
@@ -77,7 +101,7 @@ class Books:
             "made up": f"{prefix}nonsense",
             "without a prefix": real.removeprefix(prefix),
             "of another prefix": public_id(other, key, number),
-            "of a lot": public_id(IdPrefix.LOT, ACME.key, 2),
+            "of a page": public_id(IdPrefix.PAGE, ACME.key, 2),
             "truncated": real[:-1],
             "one character longer": f"{real}a",
             "in capitals": real.upper(),
@@ -91,3 +115,38 @@ class Books:
             "of a larger number": public_id(prefix, key, 2**63),
             "of nobody": public_id(prefix, NOBODY.key, number),
         }
+
+
+def _trade(ask: Asking) -> tuple[str, str]:
+    """The accounts of buyer, limited and artist."""
+    for account_id in ("buyer", "limited", "artist"):
+        ask("OpenAccount", account_id=account_id)
+    lot = ask("Grant", account_id="buyer", amount=100).lot_id
+    deduction = ask("CheckAndDeduct", account_id="buyer", amount=50).entry_id
+    ask("Refund", entry_id=deduction, amount=30)
+
+    daily = SpendLimit(name="daily", window=SpendLimit.WINDOW_DAY, amount=100)
+    ask("Grant", account_id="limited", amount=1_000)
+    ask("UpdateAccount", account_id="limited", limits=SpendLimits(limits=[daily]))
+    ask("CheckAndDeduct", account_id="limited", amount=80)
+
+    ask("Grant", account_id="artist", amount=40)
+    ask("Grant", account_id="artist", amount=60, scope=["image/*"])
+    ask("UpdateAccount", account_id="artist", overdraft_limit=5)
+    return deduction, lot
+
+
+def _administer(ask: Asking) -> tuple[str, str]:
+    """The accounts of frozen, closed and poor."""
+    for account_id in ("frozen", "closed", "poor"):
+        ask("OpenAccount", account_id=account_id)
+    ask("Grant", account_id="frozen", amount=10)
+    frozen_hold = ask("Hold", account_id="frozen", amount=2, tolerance=1).hold_id
+    ask("FreezeAccount", account_id="frozen")
+
+    closed_lot = ask("Grant", account_id="closed", amount=1).lot_id
+    ask("Revoke", lot_id=closed_lot)
+    ask("CloseAccount", account_id="closed")
+
+    ask("CheckAndDeduct", account_id="poor", amount=20, mode="MODE_RECORD")
+    return frozen_hold, closed_lot

@@ -14,7 +14,7 @@ from scrip.v1.types_pb2 import Memo
 from ledger import Ledger
 from ledger.database import Database
 from ledger.tables import accounts
-from server import translate
+from server import changes, messages
 from tests.books import Clock, rows_of
 from tests.server.asking import Asking, asking, request, told
 from tests.server.gate import PATIENCE_S, Gate
@@ -212,8 +212,8 @@ class BrokenClock(Clock):
 @pytest.mark.parametrize(
     ("place", "rpc"),
     [
-        ((translate, "deduct"), "CheckAndDeduct"),
-        ((translate, "balance_message"), "GetBalance"),
+        ((changes, "operation_of"), "CheckAndDeduct"),
+        ((messages, "balance_message"), "GetBalance"),
         ((Ledger, "audit"), "Audit"),
     ],
     ids=["in a change", "in an answer", "in a read"],

@@ -4,13 +4,25 @@ from collections import Counter
 
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
-from scrip.v1 import credit_service_pb2, errors_pb2, ledger_service_pb2, types_pb2
+from scrip.v1 import (
+    account_service_pb2,
+    accounts_pb2,
+    credit_service_pb2,
+    errors_pb2,
+    ledger_service_pb2,
+    types_pb2,
+)
 
-FILES = (credit_service_pb2, ledger_service_pb2, types_pb2, errors_pb2)
+FILES = (credit_service_pb2, account_service_pb2, ledger_service_pb2, accounts_pb2, types_pb2, errors_pb2)
 SERVICES = [service for file in FILES for service in file.DESCRIPTOR.services_by_name.values()]
 RPCS = [pytest.param(rpc, id=rpc.name) for service in SERVICES for rpc in service.methods]
 MESSAGES = [message for file in FILES for message in file.DESCRIPTOR.message_types_by_name.values()]
-CHANGES = {"OpenAccount", "Grant", "CheckAndDeduct", "Hold", "Capture", "Release"}
+CHANGES = {
+    "OpenAccount", "Grant", "CheckAndDeduct", "Hold", "IncreaseHold", "ExtendHold", "Capture", "Release", "Refund",
+    "Transfer", "UpdateAccount", "FreezeAccount", "UnfreezeAccount", "CloseAccount", "MergeAccounts", "Revoke",
+    "Adjust", "WriteOff",
+}  # fmt: skip
+STREAMS = {"BulkGrant"}
 CHANGING = [pytest.param(rpc.values[0], id=rpc.id) for rpc in RPCS if rpc.id in CHANGES]
 
 
@@ -33,11 +45,10 @@ def test_every_rpc_has_a_request_and_a_response_of_its_own(rpc):
 
     assert (rpc.input_type.name, rpc.output_type.name) == (f"{rpc.name}Request", f"{rpc.name}Response")
     assert used[rpc.input_type] == used[rpc.output_type] == 1
-    assert not rpc.client_streaming
-    assert not rpc.server_streaming
+    assert rpc.client_streaming == rpc.server_streaming == (rpc.name in STREAMS)
 
 
-def test_every_change_of_the_hot_path_is_known_here():
+def test_every_change_is_known_here():
     assert {rpc.values[0].name for rpc in CHANGING} == CHANGES
     assert {rpc.values[0].name for rpc in RPCS if "request_id" in rpc.values[0].input_type.fields_by_name} == CHANGES
 
@@ -46,9 +57,20 @@ def test_every_change_of_the_hot_path_is_known_here():
 def test_every_change_has_a_request_id_and_a_memo_and_answers_with_its_entry(rpc):
     request, response = field_types(rpc.input_type), field_types(rpc.output_type)
 
-    assert request.items() >= {"request_id": "string", "memo": "Memo"}.items()
+    assert request.items() >= {"request_id": "string", "memo": "Memo", "preview": "bool"}.items()
     assert rpc.input_type.fields_by_number[1].name == "request_id"
     assert response.items() >= {"entry_id": "string", "balance": "Balance", "replayed": "bool"}.items()
+
+
+def test_a_batch_takes_every_change_and_answers_it_under_the_same_name_and_number():
+    operation, outcome = credit_service_pb2.BatchOperation.DESCRIPTOR, credit_service_pb2.BatchOutcome.DESCRIPTOR
+    asked = {(field.name, field.number): field.message_type for field in operation.fields}
+    answered = {(field.name, field.number): field.message_type for field in outcome.fields if field.name != "error"}
+
+    assert set(asked.values()) == {rpc.values[0].input_type for rpc in CHANGING}
+    assert {place: kind.name.replace("Request", "Response") for place, kind in asked.items()} == {
+        place: kind.name for place, kind in answered.items()
+    }
 
 
 @pytest.mark.parametrize("rpc", RPCS)
@@ -78,6 +100,9 @@ def test_absent_is_not_zero_where_it_means_something_else():
 
     assert capture(amount=0).HasField("amount")
     assert grant(priority=0).HasField("priority")
+    assert capture(final=False).HasField("final")
+    assert accounts_pb2.UpdateAccountRequest(unlimited=False).HasField("unlimited")
+    assert accounts_pb2.UpdateAccountRequest(limits={}).HasField("limits")
 
 
 def test_the_package_is_the_path_and_the_import():

@@ -21,7 +21,7 @@ from ledger import (
     StoppingError,
     Violation,
 )
-from server.errors import REFUSALS, RefusedError, status_of
+from server.errors import REFUSALS, RefusedError, error_message, status_of
 from tests.server.contract import PROMISES
 
 DOCUMENTED = Path(__file__).parent.parent.parent / "docs" / "errors.md"
@@ -39,19 +39,52 @@ ERRORS = {
     "INVALID_FIELD": MalformedError((Violation(field="amount", must="must be 1 to 9223372036854775807; it is 0."),)),
     "INVALID_PAGE_TOKEN": refusal(Reason.INVALID_PAGE_TOKEN),
     "EXPIRY_IN_PAST": refusal(Reason.EXPIRY_IN_PAST, expires_at=JANUARY, now=FEBRUARY),
+    "INSTANT_IN_FUTURE": refusal(Reason.INSTANT_IN_FUTURE, as_of=FEBRUARY, now=JANUARY),
     "ACCOUNT_NOT_FOUND": refusal(Reason.ACCOUNT_NOT_FOUND, **ACME),
     "ASSET_NOT_FOUND": refusal(Reason.ASSET_NOT_FOUND, asset="tokens"),
     "HOLD_NOT_FOUND": refusal(Reason.HOLD_NOT_FOUND, hold_id="hd_…"),
     "ENTRY_NOT_FOUND": refusal(Reason.ENTRY_NOT_FOUND, entry_id="en_…"),
+    "LOT_NOT_FOUND": refusal(Reason.LOT_NOT_FOUND, lot_id="lt_…"),
     "REQUEST_ID_REUSED": refusal(Reason.REQUEST_ID_REUSED, request_id="r-1", entry_id="en_…", fields="amount"),
     "ACCOUNT_EXISTS": refusal(Reason.ACCOUNT_EXISTS, **ACME),
     "ASSET_EXISTS": refusal(Reason.ASSET_EXISTS, asset="credits", scale=0, requested_scale=2),
     "INSUFFICIENT_CREDITS": refusal(
-        Reason.INSUFFICIENT_CREDITS, **STANDING, required=60, shortfall=20, held_until=FEBRUARY
+        Reason.INSUFFICIENT_CREDITS,
+        **STANDING,
+        required=60,
+        shortfall=30,
+        out_of_scope=10,
+        overdraft=5,
+        held_until=FEBRUARY,
     ),
     "HOLD_NOT_ACTIVE": refusal(Reason.HOLD_NOT_ACTIVE, hold_id="hd_…", state="captured", ended_at=FEBRUARY),
-    "AMOUNT_ABOVE_HOLD": refusal(Reason.AMOUNT_ABOVE_HOLD, **ACME, scale=0, hold_id="hd_…", held=60, required=61),
+    "AMOUNT_ABOVE_HOLD": refusal(
+        Reason.AMOUNT_ABOVE_HOLD, **ACME, scale=0, hold_id="hd_…", held=60, capturable=65, required=66
+    ),
     "BALANCE_OVERFLOW": refusal(Reason.BALANCE_OVERFLOW, **STANDING, amount=2, limit=2**63 - 1),
+    "ENTRY_NOT_REFUNDABLE": refusal(Reason.ENTRY_NOT_REFUNDABLE, entry_id="en_…", kind="grant"),
+    "AMOUNT_ABOVE_REFUNDABLE": refusal(
+        Reason.AMOUNT_ABOVE_REFUNDABLE, **ACME, scale=0, entry_id="en_…", refundable=20, required=30
+    ),
+    "AMOUNT_ABOVE_REVOCABLE": refusal(
+        Reason.AMOUNT_ABOVE_REVOCABLE, **ACME, scale=0, lot_id="lt_…", revocable=20, required=30
+    ),
+    "AMOUNT_ABOVE_OWED": refusal(Reason.AMOUNT_ABOVE_OWED, **STANDING, owed=20, required=30),
+    "SPEND_LIMIT_REACHED": refusal(
+        Reason.SPEND_LIMIT_REACHED,
+        **ACME,
+        scale=0,
+        limit="daily",
+        limit_amount=100,
+        used=80,
+        required=30,
+        frees_at=FEBRUARY,
+    ),
+    "ACCOUNT_FROZEN": refusal(Reason.ACCOUNT_FROZEN, **ACME),
+    "ACCOUNT_NOT_FROZEN": refusal(Reason.ACCOUNT_NOT_FROZEN, **ACME),
+    "ACCOUNT_CLOSED": refusal(Reason.ACCOUNT_CLOSED, **ACME),
+    "ACCOUNT_NOT_EMPTY": refusal(Reason.ACCOUNT_NOT_EMPTY, **STANDING, owed=0, holds=1),
+    "ACCOUNT_HAS_HOLDS": refusal(Reason.ACCOUNT_HAS_HOLDS, **STANDING, held_until=FEBRUARY),
     "QUEUE_FULL": QueueFullError(10_000),
     "DATABASE_UNAVAILABLE": DatabaseUnavailableError("what the driver said"),
     "SHUTTING_DOWN": StoppingError(),
@@ -101,3 +134,28 @@ def test_the_documentation_lists_every_reason_with_its_code_and_figures():
     documented = {reason: (code, frozenset(filter(None, figures.split(", ")))) for reason, code, figures in rows}
 
     assert documented == {reason: (promise.code, promise.metadata) for reason, promise in PROMISES.items()}
+
+
+def test_a_figure_that_is_not_there_is_not_spoken_of():
+    short = refusal(Reason.INSUFFICIENT_CREDITS, **STANDING, required=60, shortfall=20)
+    limited = refusal(Reason.SPEND_LIMIT_REACHED, **ACME, limit="a", limit_amount=1, used=1, required=1)
+
+    assert status_of(short).message == (
+        "Account acme has 40 credits available; this needs 60. Grant credits or ask for less."
+    )
+    assert status_of(limited).message.endswith("this needs 1.")
+
+
+@pytest.mark.parametrize("reason", PROMISES)
+def test_an_error_among_other_answers_says_what_it_says_alone(reason):
+    status = status_of(ERRORS[reason])
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    status.details[0].Unpack(info)
+    retries = [detail for detail in status.details if detail.Unpack(retry)]
+
+    error = error_message(status)
+
+    assert (error.code, error.message) == (status.code, status.message)
+    assert (error.reason, error.metadata) == (info.reason, info.metadata)
+    assert error.HasField("retry_delay") == bool(retries)
+    assert not retries or error.retry_delay == retry.retry_delay

@@ -6,20 +6,26 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
+from scrip.v1.accounts_pb2 import Metadata, SpendLimit, SpendLimits
+from scrip.v1.credit_service_pb2 import RefundRequest
+from scrip.v1.ledger_service_pb2 import AssetPolicy, Welcome
 from scrip.v1.types_pb2 import SOURCE_PURCHASE, SOURCE_UNSPECIFIED, Memo, Money
 
-from tests.server.asking import request, told
+from tests.server.asking import CHANGES, PARTS, request, told
 from tests.server.books import Books
 
 INT32_MAX, INT64_MAX, INT64_MIN = 2**31 - 1, 2**63 - 1, -(2**63)
 DAY_S = 86_400
 IN_2026_S = 1_767_312_000
 
-CHANGES_OF_AMOUNTS = ("Grant", "CheckAndDeduct", "Hold")
-ABOUT_ACCOUNTS = ("OpenAccount", *CHANGES_OF_AMOUNTS, "GetBalance", "History")
+CHANGES_OF_AMOUNTS = ("Grant", "CheckAndDeduct", "Hold", "IncreaseHold", "Transfer", "Adjust")
+MAY_HAVE_AMOUNTS = ("Refund", "Revoke", "WriteOff")
+ABOUT_ACCOUNTS = (
+    *(rpc for rpc in CHANGES if rpc not in PARTS),
+    "Check", "GetBalance", "ListLots", "ListHolds", "History", "GetAccount",
+)  # fmt: skip
 READS_OF_ALL = ("Audit", "TrialBalance")
-ABOUT_HOLDS = ("Capture", "Release")
-CHANGES = ("OpenAccount", *CHANGES_OF_AMOUNTS, *ABOUT_HOLDS)
+LISTS = ("History", "ListLots", "ListHolds")
 
 NOT_IDS = {
     "empty": "",
@@ -70,13 +76,8 @@ def named(cases: dict[str, Any]) -> list[Any]:
     return [pytest.param(value, id=name) for name, value in cases.items()]
 
 
-def fields_of(books: Books, rpc: str, **fields: Any) -> dict[str, Any]:
-    """The fields, and a hold if the request needs one."""
-    return {"hold_id": books.open_hold, **fields} if rpc in ABOUT_HOLDS else fields
-
-
 def assert_malformed(books: Books, field: str, rpc: str, **fields: Any) -> str:
-    told = books.refusal(rpc, **fields_of(books, rpc, **fields))
+    told = books.refusal(rpc, **{**books.part(rpc), **fields})
     assert told.reason == "INVALID_FIELD"
     assert told.metadata["field"] == field
     assert set(told.fields) == {field}
@@ -85,7 +86,7 @@ def assert_malformed(books: Books, field: str, rpc: str, **fields: Any) -> str:
 
 
 @pytest.mark.parametrize("amount", [0, -1, INT64_MIN])
-@pytest.mark.parametrize("rpc", CHANGES_OF_AMOUNTS)
+@pytest.mark.parametrize("rpc", [*CHANGES_OF_AMOUNTS, *MAY_HAVE_AMOUNTS, "Check"])
 def test_an_amount_is_1_or_more(sqlite_books, rpc, amount):
     assert_malformed(sqlite_books, "amount", rpc, amount=amount)
 
@@ -122,7 +123,7 @@ def test_every_request_about_an_account_names_it(sqlite_books, rpc):
 
 
 @pytest.mark.parametrize("asset", named(NOT_ASSETS))
-@pytest.mark.parametrize("rpc", ["Hold", "DefineAsset"])
+@pytest.mark.parametrize("rpc", ["Hold", "DefineAsset", "ConfigureAsset"])
 def test_an_asset_has_a_plain_name(sqlite_books, rpc, asset):
     assert_malformed(sqlite_books, "asset", rpc, asset=asset)
 
@@ -133,8 +134,9 @@ def test_every_request_checks_the_name_of_its_asset(sqlite_books, rpc, asset):
     assert_malformed(sqlite_books, "asset", rpc, asset=asset)
 
 
-def test_an_asset_is_not_defined_without_a_name(sqlite_books):
-    assert_malformed(sqlite_books, "asset", "DefineAsset")
+@pytest.mark.parametrize("rpc", ["DefineAsset", "ConfigureAsset"])
+def test_an_asset_is_not_defined_without_a_name(sqlite_books, rpc):
+    assert_malformed(sqlite_books, "asset", rpc)
 
 
 @pytest.mark.parametrize("scale", [-1, 19, INT32_MAX])
@@ -175,6 +177,14 @@ def test_an_instant_lies_in_a_time_that_every_engine_knows(sqlite_books, field, 
     assert_malformed(sqlite_books, field, "Grant", **{field: instant})
 
 
+@pytest.mark.parametrize("instant", named(NOT_INSTANTS))
+def test_an_instant_that_is_asked_about_does_too(sqlite_books, instant):
+    for rpc in ("GetBalance", "ListLots", "ListHolds", "TrialBalance"):
+        assert_malformed(sqlite_books, "as_of", rpc, as_of=instant)
+    for field in ("since", "until"):
+        assert_malformed(sqlite_books, field, "History", **{field: instant})
+
+
 @pytest.mark.parametrize("seconds", [0, 1])
 def test_a_grant_takes_effect_before_it_expires(sqlite_books, seconds):
     effective_at, expires_at = Timestamp(seconds=IN_2026_S + seconds), Timestamp(seconds=IN_2026_S)
@@ -183,31 +193,180 @@ def test_a_grant_takes_effect_before_it_expires(sqlite_books, seconds):
 
 
 @pytest.mark.parametrize("ttl", named(NOT_TTLS))
-@pytest.mark.parametrize("rpc", ["Grant", "Hold"])
+@pytest.mark.parametrize("rpc", ["Grant", "Hold", "ExtendHold"])
 def test_a_ttl_is_more_than_0(sqlite_books, rpc, ttl):
     assert_malformed(sqlite_books, "ttl", rpc, ttl=ttl)
 
 
-@pytest.mark.parametrize(("rpc", "days"), [("Hold", 30), ("Grant", 36_500)])
+@pytest.mark.parametrize("length", named(NOT_TTLS))
+def test_so_is_every_other_length_of_time(sqlite_books, length):
+    rolling = SpendLimit(name="a", window=SpendLimit.WINDOW_ROLLING, length=length)
+    new_lot = RefundRequest.EXPIRED_LOTS_NEW_LOT
+    policy = AssetPolicy(welcome=Welcome(amount=1, ttl=length))
+
+    assert_malformed(sqlite_books, "expiring_within", "GetBalance", expiring_within=length)
+    assert_malformed(sqlite_books, "lot_ttl", "Refund", expired_lots=new_lot, lot_ttl=length)
+    assert_malformed(sqlite_books, "limits[0].length", "UpdateAccount", limits=SpendLimits(limits=[rolling]))
+    assert_malformed(sqlite_books, "welcome.ttl", "ConfigureAsset", asset="credits", policy=policy)
+
+
+def test_a_hold_is_not_extended_without_saying_for_how_long(sqlite_books):
+    assert_malformed(sqlite_books, "ttl", "ExtendHold", ttl=None)
+
+
+@pytest.mark.parametrize(("rpc", "days"), [("Hold", 30), ("ExtendHold", 30), ("Grant", 36_500)])
 def test_a_ttl_is_not_a_microsecond_too_long(sqlite_books, rpc, days):
     assert_malformed(sqlite_books, "ttl", rpc, ttl=Duration(seconds=days * DAY_S, nanos=1_000))
 
 
 @pytest.mark.parametrize("page_size", [-1, -INT32_MAX])
-def test_a_page_size_is_not_negative(sqlite_books, page_size):
-    assert_malformed(sqlite_books, "page_size", "History", page_size=page_size)
+@pytest.mark.parametrize("rpc", LISTS)
+def test_a_page_size_is_not_negative(sqlite_books, rpc, page_size):
+    assert_malformed(sqlite_books, "page_size", rpc, page_size=page_size)
 
 
-@pytest.mark.parametrize("rpc", ABOUT_HOLDS)
-def test_a_hold_is_named(sqlite_books, rpc):
-    assert_malformed(sqlite_books, "hold_id", rpc, hold_id=None)
+@pytest.mark.parametrize(("rpc", "field"), PARTS.items())
+def test_what_is_changed_is_named(sqlite_books, rpc, field):
+    assert_malformed(sqlite_books, field, rpc, **{field: None})
+
+
+@pytest.mark.parametrize("value", [99, -1])
+@pytest.mark.parametrize(
+    ("rpc", "field"),
+    [
+        ("CheckAndDeduct", "mode"),
+        ("Hold", "held_lots"),
+        ("Refund", "expired_lots"),
+        ("Revoke", "spent"),
+        ("Adjust", "direction"),
+        ("ListHolds", "state"),
+        ("History", "order"),
+    ],
+)
+def test_a_choice_is_one_of_this_contract(sqlite_books, rpc, field, value):
+    assert_malformed(sqlite_books, field, rpc, **{field: value})
+
+
+@pytest.mark.parametrize(("rpc", "field"), [("Revoke", "spent"), ("Adjust", "direction")])
+def test_a_choice_that_matters_is_made(sqlite_books, rpc, field):
+    assert_malformed(sqlite_books, field, rpc, **{field: None})
+
+
+@pytest.mark.parametrize("kinds", [[0], [99], [1, -1]])
+def test_a_history_is_asked_for_kinds_of_this_contract(sqlite_books, kinds):
+    assert_malformed(sqlite_books, "kinds", "History", kinds=kinds)
+
+
+@pytest.mark.parametrize("operation", ["/", "image *", "image*", "ä", "\0", "a" * 101, "-a", "image\n"])
+@pytest.mark.parametrize("rpc", ["Check", "CheckAndDeduct", "Hold", "History"])
+def test_an_operation_has_a_plain_name(sqlite_books, rpc, operation):
+    assert_malformed(sqlite_books, "operation", rpc, operation=operation)
+
+
+@pytest.mark.parametrize(
+    "scope", [[""], ["*image"], ["image/**"], ["a b"], ["ä*"], ["image", "\0"], ["a"] * 11], ids=str
+)
+def test_a_scope_has_at_most_10_names_or_beginnings(sqlite_books, scope):
+    assert_malformed(sqlite_books, "scope", "Grant", scope=scope)
+
+
+@pytest.mark.parametrize("tolerance", [-1, INT64_MIN])
+def test_a_tolerance_is_not_negative(sqlite_books, tolerance):
+    assert_malformed(sqlite_books, "tolerance", "Hold", tolerance=tolerance)
+
+
+def test_a_reference_is_short(sqlite_books):
+    assert_malformed(sqlite_books, "reference", "History", reference="r" * 201)
+
+
+@pytest.mark.parametrize(
+    ("expired_lots", "lot_ttl"),
+    [("EXPIRED_LOTS_EXTEND", None), ("EXPIRED_LOTS_TO_ORIGINAL_LOT", 1), ("EXPIRED_LOTS_UNSPECIFIED", 1)],
+)
+def test_a_refund_says_how_long_lots_last_where_that_means_something(sqlite_books, expired_lots, lot_ttl):
+    lot_ttl = None if lot_ttl is None else Duration(seconds=lot_ttl)
+
+    assert_malformed(sqlite_books, "lot_ttl", "Refund", expired_lots=expired_lots, lot_ttl=lot_ttl)
+
+
+@pytest.mark.parametrize(("rpc", "field"), [("Transfer", "to_account_id"), ("MergeAccounts", "into_account_id")])
+@pytest.mark.parametrize("other", [None, "acme", "ä", "x" * 129])
+def test_a_movement_has_two_sides(sqlite_books, rpc, field, other):
+    assert_malformed(sqlite_books, field, rpc, **{field: other})
+
+
+@pytest.mark.parametrize("rpc", ["Adjust", "WriteOff"])
+def test_a_correction_says_why_and_who(sqlite_books, rpc):
+    assert_malformed(sqlite_books, "memo.description", rpc, memo=Memo(actor="who"))
+    assert_malformed(sqlite_books, "memo.actor", rpc, memo=Memo(description="why"))
+
+
+def test_an_account_is_not_frozen_without_a_reason(sqlite_books):
+    assert_malformed(sqlite_books, "memo.description", "FreezeAccount", memo=None)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("overdraft_limit", -1),
+        ("overdraft_limit", INT64_MIN),
+        *(("time_zone", name) for name in ["", "Berlin", "../etc/passwd", "/etc/localtime", "\0", "ä", "a" * 100_000]),
+    ],
+)
+def test_what_is_agreed_with_a_customer_has_a_form(sqlite_books, field, value):
+    assert_malformed(sqlite_books, field, "UpdateAccount", **{field: value})
+
+
+def limit(**fields: Any) -> SpendLimit:
+    return SpendLimit(**{"name": "daily", "window": SpendLimit.WINDOW_DAY, "amount": 1, **fields})
+
+
+@pytest.mark.parametrize(
+    ("field", "limits"),
+    [
+        ("limits", [limit(name=f"limit-{n}") for n in range(11)]),
+        ("limits", [limit(), limit(amount=2)]),
+        ("limits[0].name", [limit(name="")]),
+        ("limits[1].name", [limit(), limit(name="Two")]),
+        ("limits[0].window", [limit(window=0)]),
+        ("limits[0].window", [limit(window=99)]),
+        ("limits[0].amount", [limit(amount=-1)]),
+        ("limits[0].length", [limit(length=Duration(seconds=1))]),
+        ("limits[0].length", [limit(window=SpendLimit.WINDOW_ROLLING)]),
+        ("limits[0].length", [limit(window=SpendLimit.WINDOW_ROLLING, length=Duration(seconds=366 * DAY_S + 1))]),
+        ("limits[0].operation", [limit(operation="*image")]),
+    ],
+)
+def test_a_spend_limit_has_a_form(sqlite_books, field, limits):
+    assert_malformed(sqlite_books, field, "UpdateAccount", limits=SpendLimits(limits=limits))
+
+
+def test_metadata_of_an_account_is_as_short_as_that_of_a_memo(sqlite_books):
+    for field, pairs in (("metadata", {"": ""}), ("metadata key", {"\0": ""}), ('metadata["k"]', {"k": "v" * 501})):
+        assert_malformed(sqlite_books, field, "UpdateAccount", metadata=Metadata(pairs=pairs))
+
+
+@pytest.mark.parametrize(
+    ("field", "welcome"),
+    [
+        ("welcome.amount", Welcome()),
+        ("welcome.amount", Welcome(amount=-1)),
+        ("welcome.source", Welcome(amount=1, source=99)),
+        ("welcome.source", Welcome(amount=1, source=SOURCE_PURCHASE)),
+        ("welcome.ttl", Welcome(amount=1, ttl=Duration(seconds=36_500 * DAY_S + 1))),
+    ],
+    ids=["nothing", "less than nothing", "of an unknown source", "of a paid source", "for too long"],
+)
+def test_a_welcome_is_a_grant_that_is_free(sqlite_books, field, welcome):
+    assert_malformed(sqlite_books, field, "ConfigureAsset", asset="credits", policy=AssetPolicy(welcome=welcome))
 
 
 @pytest.mark.parametrize("rpc", CHANGES)
 @pytest.mark.parametrize(("field", "length_max"), [("description", 500), ("reference", 200), ("actor", 200)])
 def test_a_memo_is_short_and_has_no_nul(sqlite_books, rpc, field, length_max):
     for text in ("😀" * (length_max + 1), "\0"):
-        assert_malformed(sqlite_books, f"memo.{field}", rpc, memo=Memo(**{field: text}))
+        memo = Memo(**{"description": "why", "actor": "who", field: text})
+        assert_malformed(sqlite_books, f"memo.{field}", rpc, memo=memo)
 
 
 @pytest.mark.parametrize(

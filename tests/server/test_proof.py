@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+from base64 import b32decode
 from datetime import UTC
 
+from scrip.v1 import accounts_pb2, credit_service_pb2
 from scrip.v1 import types_pb2 as pb
 
 from tests.books import DAY
@@ -11,16 +13,16 @@ from tests.books import DAY
 
 def test_the_hashes_can_be_computed_from_what_history_answers(ask, clock):
     ask("OpenAccount", account_id="acme", request_id="open")
-    ask("Grant", account_id="acme", amount=100, source="SOURCE_PROMO", ttl=DAY, request_id="promo")
+    ask("Grant", account_id="acme", amount=100, source="SOURCE_PROMO", ttl=DAY, scope=["image/*"], request_id="promo")
     paid = pb.Money(minor_units=4900, currency="EUR")
     memo = pb.Memo(description="zehn für dich", reference="o-7", actor="ann", metadata={"b": "2", "a": "1\n"})
     ask("Grant", account_id="acme", amount=50, source="SOURCE_PURCHASE", cost=paid, memo=memo, request_id="pack")
-    hold = ask("Hold", account_id="acme", amount=120, ttl=DAY / 2, request_id="hold")
+    hold = ask("Hold", account_id="acme", amount=120, ttl=DAY / 2, operation="image/generate", request_id="hold")
     ask("Capture", hold_id=hold.hold_id, amount=45, request_id="capture")
     clock.now += 2 * DAY
     ask("CheckAndDeduct", account_id="acme", amount=1, request_id="late")
 
-    entries = list(ask("History", account_id="acme").entries)[::-1]
+    entries = _entries(ask, "acme")
 
     assert [_name(pb.Entry.Kind, entry.kind) for entry in entries] == [
         "open", "grant", "grant", "hold", "capture", "lot_lapse", "deduct",
@@ -28,10 +30,41 @@ def test_the_hashes_can_be_computed_from_what_history_answers(ask, clock):
     assert [entry.hash for entry in entries] == list(_hashes("default/credits/acme", entries))
 
 
+def test_so_can_those_of_what_takes_back_gives_away_and_administers(ask, clock):
+    for account_id in ("acme", "beta"):
+        ask("OpenAccount", account_id=account_id)
+    ask("Grant", amount=10, ttl=DAY)
+    lot = ask("Grant", amount=100)
+    hold = ask("Hold", amount=20)
+    ask("IncreaseHold", hold_id=hold.hold_id, amount=5)
+    ask("ExtendHold", hold_id=hold.hold_id, ttl=3 * DAY)
+    captured = ask("Capture", hold_id=hold.hold_id, amount=15, final=False)
+    clock.now += 2 * DAY
+    extended = credit_service_pb2.RefundRequest.EXPIRED_LOTS_EXTEND
+    ask("Refund", entry_id=captured.entry_id, expired_lots=extended, lot_ttl=DAY)
+    ask("Release", hold_id=hold.hold_id)
+    ask("Transfer", account_id="acme", to_account_id="beta", amount=7)
+    ask("CheckAndDeduct", amount=500, mode="MODE_RECORD")
+    ask("Revoke", lot_id=lot.lot_id, amount=3)
+    ask("WriteOff", amount=1)
+    ask("Adjust", amount=2, direction=accounts_pb2.AdjustRequest.DIRECTION_UP)
+    ask("UpdateAccount", overdraft_limit=1_000, metadata=accounts_pb2.Metadata(pairs={"tier": "gold"}))
+    ask("FreezeAccount")
+    ask("UnfreezeAccount")
+    ask("MergeAccounts", account_id="acme", into_account_id="beta")
+
+    for account_id in ("acme", "beta"):
+        entries = _entries(ask, account_id)
+        assert [entry.hash for entry in entries] == list(_hashes(f"default/credits/{account_id}", entries))
+    assert {_name(pb.Entry.Kind, entry.kind) for entry in _entries(ask, "beta")} >= {"transfer_in", "merge_in"}
+
+
+def _entries(ask, account_id):
+    return list(ask("History", account_id=account_id).entries)[::-1]
+
+
 def _hashes(account, entries):
     """The recipe."""
-    seq_of = {entry.lot.lot_id: entry.seq for entry in entries if entry.HasField("lot")}
-    seq_of |= {entry.hold_id: entry.seq for entry in entries if entry.kind == pb.Entry.KIND_HOLD}
     head = hashlib.sha256(account.encode()).digest()
     for entry in entries:
         balance, memo = entry.balance, entry.memo
@@ -47,12 +80,18 @@ def _hashes(account, entries):
             balance.owed,
             balance.pending,
             [
-                [_name(pb.Code, line.debit), _name(pb.Code, line.credit), line.amount, seq_of.get(line.lot_id)]
+                [_name(pb.Code, line.debit), _name(pb.Code, line.credit), line.amount, _number(line.lot_id)]
                 for line in entry.lines
             ],
-            _terms(entry.lot) if entry.HasField("lot") else None,
-            seq_of.get(entry.hold_id),
+            [_made(lot) for lot in entry.lots],
+            entry.operation,
+            _number(entry.hold_id),
             _instant(entry, "hold_expires_at"),
+            entry.hold_held if entry.HasField("hold_held") else None,
+            _number(entry.refunds_entry_id),
+            _number(entry.revokes_lot_id),
+            _instant(entry, "lots_expire_at"),
+            [_account(entry.peer_entry_id), _number(entry.peer_entry_id)] if entry.peer_entry_id else None,
             memo.description,
             memo.reference,
             memo.actor,
@@ -63,10 +102,25 @@ def _hashes(account, entries):
         yield head
 
 
-def _terms(lot):
+def _made(lot):
     cost = [lot.cost.minor_units, lot.cost.currency] if lot.HasField("cost") else None
     instants = _instant(lot, "effective_at"), _instant(lot, "expires_at")
-    return [_name(pb.Source, lot.source), lot.priority, *instants, cost]
+    source = _name(pb.Source, lot.source)
+    return [_number(lot.lot_id), lot.granted, source, lot.priority, *instants, cost, list(lot.scope)]
+
+
+def _bytes(public_id):
+    """An id is a prefix of three characters and, in base32, 16 bytes for the account and then a number."""
+    body = public_id[3:].upper()
+    return b32decode(body + "=" * (-len(body) % 8))
+
+
+def _account(public_id):
+    return _bytes(public_id)[:16].hex()
+
+
+def _number(public_id):
+    return int.from_bytes(_bytes(public_id)[16:]) if public_id else None
 
 
 def _instant(message, field):

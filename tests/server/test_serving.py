@@ -11,32 +11,26 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from scrip.v1.account_service_pb2 import BulkGrantRequest
 from scrip.v1.credit_service_pb2_grpc import CreditServiceStub
 
 from ledger import DatabaseMisusedError
 from server.app import PortTakenError, Server
 from server.config import Settings
 from tests.books import SECOND, rows_of
-from tests.server.asking import PATIENCE_S, asking, request, told
+from tests.running_server import RunningServer
+from tests.server.asking import CHANGES, PARTS, PATIENCE_S, asking, request, told
 from tests.server.gate import Gate
-from tests.targets import RunningServer
 
-SERVICES = ("scrip.v1.CreditService", "scrip.v1.LedgerService")
+SERVICES = ("scrip.v1.CreditService", "scrip.v1.AccountService", "scrip.v1.LedgerService")
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 # Nothing listens on port 1.
 NO_DATABASE = "postgresql://postgres@127.0.0.1:1/scrip"
 RPCS = (
-    "OpenAccount",
-    "Grant",
-    "CheckAndDeduct",
-    "Hold",
-    "GetBalance",
-    "History",
-    "TrialBalance",
-    "Audit",
-    "DefineAsset",
-    "ListAssets",
-)
+    *(rpc for rpc in CHANGES if rpc not in PARTS),
+    "Check", "GetBalance", "ListLots", "ListHolds", "History", "GetAccount", "TrialBalance", "Audit", "DefineAsset",
+    "ConfigureAsset", "ListAssets",
+)  # fmt: skip
 
 
 def health(channel: grpc.Channel, service: str) -> int:
@@ -44,7 +38,7 @@ def health(channel: grpc.Channel, service: str) -> int:
 
 
 def test_health_is_told_for_the_server_and_for_each_service(ask_sqlite):
-    assert [health(ask_sqlite.channel, name) for name in ("", *SERVICES)] == [SERVING] * 3
+    assert [health(ask_sqlite.channel, name) for name in ("", *SERVICES)] == [SERVING] * 4
     with pytest.raises(grpc.RpcError) as raised:
         health(ask_sqlite.channel, "scrip.v1.Nothing")
     assert raised.value.code() is grpc.StatusCode.NOT_FOUND
@@ -52,11 +46,19 @@ def test_health_is_told_for_the_server_and_for_each_service(ask_sqlite):
 
 def test_a_server_without_its_database_is_not_healthy_and_says_that_it_is_worth_to_come_back():
     with asking(NO_DATABASE) as ask:
-        refusals = [ask.refusal(rpc, **({"asset": "points"} if rpc == "DefineAsset" else {})) for rpc in RPCS]
+        named = {"DefineAsset": {"asset": "points"}, "ConfigureAsset": {"asset": "points"}}
+        refusals = [ask.refusal(rpc, **named.get(rpc, {})) for rpc in RPCS]
+        refusals.append(ask.refusal("Grant", preview=True))
+        refusals.append(ask.refusal("Batch", operations=[{"grant": request("Grant")}]))
+        (in_stream,) = ask.stream("BulkGrant", [BulkGrantRequest(grant=request("Grant"))])
         malformed = ask.refusal("CheckAndDeduct", amount=0)
 
-        assert [health(ask.channel, name) for name in ("", *SERVICES)] == [NOT_SERVING] * 3
+        assert [health(ask.channel, name) for name in ("", *SERVICES)] == [NOT_SERVING] * 4
     assert {(told.reason, told.retry_after_s) for told in refusals} == {("DATABASE_UNAVAILABLE", 0.1)}
+    assert (in_stream.error.reason, in_stream.error.retry_delay) == (
+        "DATABASE_UNAVAILABLE",
+        Duration(nanos=100_000_000),
+    )
     assert malformed.reason == "INVALID_FIELD"
 
 

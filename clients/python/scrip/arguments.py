@@ -5,14 +5,23 @@ judges, so that the rules are in one place.
 """
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Protocol, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from scrip.errors import invalid
+from scrip.reasons import invalid
+from scrip.terms import SpendLimit, Welcome
+from scrip.v1.accounts_pb2 import Metadata, SpendLimits
+from scrip.v1.accounts_pb2 import SpendLimit as SpendLimitMessage
+from scrip.v1.ledger_service_pb2 import Welcome as WelcomeMessage
 from scrip.v1.types_pb2 import Memo, Money, Source
+
+Item = TypeVar("Item")
+Number = TypeVar("Number", bound=int)
+Numbers = TypeVar("Numbers", bound=int, covariant=True)  # noqa: PLC0105 -- as Number, where none is taken
 
 INT32 = (-(2**31), 2**31 - 1)
 INT64 = (-(2**63), 2**63 - 1)
@@ -21,7 +30,17 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND = timedelta(seconds=1)
 _SECONDS_MAX = 315_576_000_000  # of a protobuf Duration: 10,000 years
-_PREFIX = "SOURCE_"
+_WINDOWS = {
+    "hour": SpendLimitMessage.WINDOW_HOUR,
+    "day": SpendLimitMessage.WINDOW_DAY,
+    "month": SpendLimitMessage.WINDOW_MONTH,
+}
+
+
+class Names(Protocol[Numbers]):
+    """An enum of the contract."""
+
+    def items(self) -> Sequence[tuple[str, Numbers]]: ...
 
 
 def whole(field: str, value: int, limits: tuple[int, int] = INT64) -> int:
@@ -52,8 +71,27 @@ def named(field: str, value: str) -> str:
     return value
 
 
-def instant(field: str, value: datetime) -> Timestamp:
+def truth(field: str, value: bool) -> bool:  # noqa: FBT001 -- it is the value that is looked at
+    if not isinstance(value, bool):
+        raise invalid(field, f"must be True or False; it is {value!r}")
+    return value
+
+
+def several(field: str, value: Iterable[Item]) -> Iterable[Item]:
+    """Take several values; a text is one, though it could be taken apart."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise invalid(field, f"must be a list; it is {value!r}")
+    return value
+
+
+def texts(field: str, value: Iterable[str]) -> list[str]:
+    return [text(f"{field}[{index}]", one) for index, one in enumerate(several(field, value))]
+
+
+def instant(field: str, value: datetime | None) -> Timestamp | None:
     """Take an instant, exact to the microsecond; a datetime without a time zone is none."""
+    if value is None:
+        return None
     if not isinstance(value, datetime):
         raise invalid(field, f"must be a datetime; it is {value!r}")
     if value.utcoffset() is None:
@@ -62,8 +100,10 @@ def instant(field: str, value: datetime) -> Timestamp:
     return Timestamp(seconds=seconds, nanos=rest // _MICROSECOND * 1000)
 
 
-def span(field: str, value: timedelta) -> Duration:
+def span(field: str, value: timedelta | None) -> Duration | None:
     """Take a length of time, exact to the microsecond."""
+    if value is None:
+        return None
     if not isinstance(value, timedelta):
         raise invalid(field, f"must be a timedelta; it is {value!r}")
     if abs(value) > timedelta(seconds=_SECONDS_MAX):
@@ -73,19 +113,16 @@ def span(field: str, value: timedelta) -> Duration:
     return duration
 
 
-def source(field: str, value: Source.ValueType | str) -> Source.ValueType:
-    """Take a source, or its name in lower case without SOURCE_."""
+def choice(field: str, value: Number | str, names: Names[Number]) -> Number:
+    """Take a value of an enum, or its name in lower case without what all of its names begin with."""
     if not isinstance(value, str):
         whole(field, value, INT32)
         return value
-    names = {
-        name.removeprefix(_PREFIX).lower(): number
-        for name, number in Source.items()
-        if number != Source.SOURCE_UNSPECIFIED
-    }
-    if value not in names:
-        raise invalid(field, f"must be one of {', '.join(names)}; it is {value!r}")
-    return names[value]
+    begin = next(name for name, number in names.items() if number == 0).removesuffix("UNSPECIFIED")
+    found = {name.removeprefix(begin).lower(): number for name, number in names.items() if number != 0}
+    if value not in found:
+        raise invalid(field, f"must be one of {', '.join(found)}; it is {value!r}")
+    return found[value]
 
 
 def money(field: str, value: Money | tuple[int, str] | None) -> Money | None:
@@ -104,21 +141,70 @@ def money(field: str, value: Money | tuple[int, str] | None) -> Money | None:
 
 def memo(description: str, reference: str, actor: str, metadata: Mapping[str, str] | None) -> Memo | None:
     """Take what is to be written beside an entry; None if it is nothing."""
-    if metadata is not None and not isinstance(metadata, Mapping):
-        raise invalid("memo.metadata", f"must be a mapping; it is a {type(metadata).__name__}")
-    for key, value in (metadata or {}).items():
-        text("memo.metadata key", key)
-        # The value stays out of the message: nobody knows what it holds.
-        if not isinstance(value, str):
-            raise invalid(f"memo.metadata[{key!r}]", f"must be a str; it is a {type(value).__name__}")
-        text(f"memo.metadata[{key!r}]", value)
     written = Memo(
         description=text("memo.description", description),
         reference=text("memo.reference", reference),
         actor=text("memo.actor", actor),
-        metadata=metadata or {},
+        metadata=pairs("memo.metadata", metadata or {}),
     )
     return written if written.ByteSize() else None
+
+
+def pairs(field: str, value: Mapping[str, str]) -> Mapping[str, str]:
+    if not isinstance(value, Mapping):
+        raise invalid(field, f"must be a mapping; it is a {type(value).__name__}")
+    for key, one in value.items():
+        text(f"{field} key", key)
+        # The value stays out of the message: nobody knows what it holds.
+        if not isinstance(one, str):
+            raise invalid(f"{field}[{key!r}]", f"must be a str; it is a {type(one).__name__}")
+        text(f"{field}[{key!r}]", one)
+    return value
+
+
+def metadata(field: str, value: Mapping[str, str] | None) -> Metadata | None:
+    """Take what is to be kept beside an account; an empty mapping is not the same as None."""
+    return None if value is None else Metadata(pairs=pairs(field, value))
+
+
+def limits(field: str, value: Iterable[SpendLimit | SpendLimitMessage] | None) -> SpendLimits | None:
+    """Take spend limits; none of them is not the same as None."""
+    if value is None:
+        return None
+    return SpendLimits(limits=[_limit(f"{field}[{index}]", one) for index, one in enumerate(several(field, value))])
+
+
+def _limit(field: str, value: SpendLimit | SpendLimitMessage) -> SpendLimitMessage:
+    if isinstance(value, SpendLimitMessage):
+        return value
+    if not isinstance(value, SpendLimit):
+        raise invalid(field, f"must be a scrip.SpendLimit; it is {value!r}")
+    if isinstance(value.window, timedelta):
+        window, length = SpendLimitMessage.WINDOW_ROLLING, value.window
+    elif value.window in _WINDOWS:
+        window, length = _WINDOWS[value.window], None
+    else:
+        raise invalid(f"{field}.window", f"must be {', '.join(_WINDOWS)} or a timedelta; it is {value.window!r}")
+    return SpendLimitMessage(
+        name=text(f"{field}.name", value.name),
+        window=window,
+        length=span(f"{field}.window", length),
+        amount=whole(f"{field}.amount", value.amount),
+        operation=text(f"{field}.operation", value.operation),
+    )
+
+
+def welcome(field: str, value: Welcome | WelcomeMessage | None) -> WelcomeMessage | None:
+    """Take what an account is granted when it is opened."""
+    if value is None or isinstance(value, WelcomeMessage):
+        return value
+    if not isinstance(value, Welcome):
+        raise invalid(field, f"must be a scrip.Welcome; it is {value!r}")
+    return WelcomeMessage(
+        amount=whole(f"{field}.amount", value.amount),
+        source=choice(f"{field}.source", value.source, Source),
+        ttl=span(f"{field}.ttl", value.ttl),
+    )
 
 
 def seconds(field: str, value: float) -> float:

@@ -1,17 +1,18 @@
-"""Client and AsyncClient: the calls of calls.py, run blocking or awaited."""
+"""Client and AsyncClient: the calls of scrip.calls, run blocking or awaited."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from types import GenericAlias, TracebackType
 from typing import Any, Concatenate, ParamSpec, Self
 
 import grpc
 
 from scrip import calls
-from scrip.calls import Answer, Call, Item, Pages
+from scrip.calls.call import Answer, Call, Item, Pages, Stream
 from scrip.connection import AsyncConnection, Connection
+from scrip.errors import ScripError
 from scrip.holds import AsyncHold, AsyncHoldRequest, Hold
 from scrip.signatures import described_by
-from scrip.v1.credit_service_pb2 import HoldRequest, HoldResponse
+from scrip.v1.credit_service_pb2 import HoldResponse
 
 P = ParamSpec("P")
 
@@ -62,20 +63,50 @@ def _awaiting_pages(make: Callable[P, Pages[Item]]) -> Callable[Concatenate["Asy
     return method
 
 
-HoldCall = Call[tuple[HoldRequest, HoldResponse]]
-
-
-def _blocking_hold(make: Callable[P, HoldCall]) -> Callable[Concatenate["Client", P], Hold]:
-    @described_by(make, answers=lambda _: Hold)
-    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> Hold:
-        return Hold(self._connection, *self._connection.run(make(*args, **kwargs)))
+def _blocking_stream(
+    make: Callable[Concatenate[Any, P], Stream[Item]],
+) -> Callable[Concatenate["Client", Iterable[Call[Item]], P], Iterator[Item | ScripError]]:
+    @described_by(make, answers=lambda item: GenericAlias(Iterator, (item | ScripError,)))
+    def method(
+        self: "Client", calls: Iterable[Call[Item]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Iterator[Item | ScripError]:
+        return self._connection.stream(make(calls, *args, **kwargs))
 
     return method
 
 
-def _awaiting_hold(make: Callable[P, HoldCall]) -> Callable[Concatenate["AsyncClient", P], AsyncHoldRequest]:
-    async def ask(connection: AsyncConnection, call: HoldCall) -> AsyncHold:
-        return AsyncHold(connection, *await connection.run(call))
+def _awaiting_stream(
+    make: Callable[Concatenate[Any, P], Stream[Item]],
+) -> Callable[
+    Concatenate["AsyncClient", Iterable[Call[Item]] | AsyncIterable[Call[Item]], P], AsyncIterator[Item | ScripError]
+]:
+    @described_by(make, answers=lambda item: GenericAlias(AsyncIterator, (item | ScripError,)))
+    def method(
+        self: "AsyncClient",
+        calls: Iterable[Call[Item]] | AsyncIterable[Call[Item]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> AsyncIterator[Item | ScripError]:
+        return self._connection.stream(make(calls, *args, **kwargs))
+
+    return method
+
+
+def _blocking_hold(make: Callable[P, Call[HoldResponse]]) -> Callable[Concatenate["Client", P], Hold]:
+    @described_by(make, answers=lambda _: Hold)
+    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> Hold:
+        call = make(*args, **kwargs)
+        return Hold(self._connection, call, self._connection.run(call))
+
+    return method
+
+
+def _awaiting_hold(
+    make: Callable[P, Call[HoldResponse]],
+) -> Callable[Concatenate["AsyncClient", P], AsyncHoldRequest]:
+    async def ask(connection: AsyncConnection, call: Call[HoldResponse]) -> AsyncHold:
+        return AsyncHold(connection, call, await connection.run(call))
 
     @described_by(make, answers=lambda _: AsyncHoldRequest)
     def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> AsyncHoldRequest:
@@ -99,6 +130,7 @@ class Client:
     reference      the caller's own key for what this belongs to; at most 200 characters
     actor          who asked for it on the caller's side; at most 200 characters
     metadata       at most 20 pairs; keys of 1 to 40 characters, values of at most 500
+    preview        True: answer as if it were done, or refuse as it would be, and write nothing
     deadline_s     seconds until an answer, all attempts together; None for the client's own
 
     A call that finds the server UNAVAILABLE is repeated up to four times with the same request_id, within its
@@ -126,19 +158,42 @@ class Client:
 
     open_account = _blocking(calls.open_account)
     grant = _blocking(calls.grant)
+    check = _blocking(calls.check)
     check_and_deduct = _blocking(calls.check_and_deduct)
     hold = _blocking_hold(calls.hold)
+    increase_hold = _blocking(calls.increase_hold)
+    extend_hold = _blocking(calls.extend_hold)
     capture = _blocking(calls.capture)
     release = _blocking(calls.release)
+    refund = _blocking(calls.refund)
+    transfer = _blocking(calls.transfer)
+    batch = _blocking(calls.batch)
     balance = _blocking(calls.balance)
     balances = _blocking(calls.balances)
+    lots = _blocking_pages(calls.lots)
+    lots_page = _blocking(calls.lots_page)
+    holds = _blocking_pages(calls.holds)
+    holds_page = _blocking(calls.holds_page)
     history = _blocking_pages(calls.history)
     history_page = _blocking(calls.history_page)
 
+    account = _blocking(calls.account)
+    update_account = _blocking(calls.update_account)
+    freeze_account = _blocking(calls.freeze_account)
+    unfreeze_account = _blocking(calls.unfreeze_account)
+    close_account = _blocking(calls.close_account)
+    merge_accounts = _blocking(calls.merge_accounts)
+    revoke = _blocking(calls.revoke)
+    adjust = _blocking(calls.adjust)
+    write_off = _blocking(calls.write_off)
+    bulk_grant = _blocking_stream(calls.bulk_grant)
+
     define_asset = _blocking(calls.define_asset)
+    configure_asset = _blocking(calls.configure_asset)
     assets = _blocking(calls.assets)
     trial_balance = _blocking(calls.trial_balance)
     entry = _blocking(calls.entry)
+    explain = _blocking(calls.explain)
     audit = _blocking(calls.audit)
 
     def close(self) -> None:
@@ -157,9 +212,9 @@ class Client:
 class AsyncClient:
     """Asks a Scrip server without blocking the event loop: the methods of Client, awaited.
 
-    `history` is iterated with `async for`; `hold` is awaited for an AsyncHold, or entered with `async with`. The
-    connection opens with the first call and belongs to the event loop of that call, so a client may be made before
-    there is a loop. The arguments are those of Client.
+    `history`, `lots`, `holds` and `bulk_grant` are iterated with `async for`; `hold` is awaited for an AsyncHold, or
+    entered with `async with`. The connection opens with the first call and belongs to the event loop of that call, so a
+    client may be made before there is a loop. The arguments are those of Client.
     """
 
     def __init__(
@@ -175,19 +230,42 @@ class AsyncClient:
 
     open_account = _awaiting(calls.open_account)
     grant = _awaiting(calls.grant)
+    check = _awaiting(calls.check)
     check_and_deduct = _awaiting(calls.check_and_deduct)
     hold = _awaiting_hold(calls.hold)
+    increase_hold = _awaiting(calls.increase_hold)
+    extend_hold = _awaiting(calls.extend_hold)
     capture = _awaiting(calls.capture)
     release = _awaiting(calls.release)
+    refund = _awaiting(calls.refund)
+    transfer = _awaiting(calls.transfer)
+    batch = _awaiting(calls.batch)
     balance = _awaiting(calls.balance)
     balances = _awaiting(calls.balances)
+    lots = _awaiting_pages(calls.lots)
+    lots_page = _awaiting(calls.lots_page)
+    holds = _awaiting_pages(calls.holds)
+    holds_page = _awaiting(calls.holds_page)
     history = _awaiting_pages(calls.history)
     history_page = _awaiting(calls.history_page)
 
+    account = _awaiting(calls.account)
+    update_account = _awaiting(calls.update_account)
+    freeze_account = _awaiting(calls.freeze_account)
+    unfreeze_account = _awaiting(calls.unfreeze_account)
+    close_account = _awaiting(calls.close_account)
+    merge_accounts = _awaiting(calls.merge_accounts)
+    revoke = _awaiting(calls.revoke)
+    adjust = _awaiting(calls.adjust)
+    write_off = _awaiting(calls.write_off)
+    bulk_grant = _awaiting_stream(calls.bulk_grant)
+
     define_asset = _awaiting(calls.define_asset)
+    configure_asset = _awaiting(calls.configure_asset)
     assets = _awaiting(calls.assets)
     trial_balance = _awaiting(calls.trial_balance)
     entry = _awaiting(calls.entry)
+    explain = _awaiting(calls.explain)
     audit = _awaiting(calls.audit)
 
     async def close(self) -> None:

@@ -5,22 +5,19 @@ figures of its own. `except NotFound` therefore also catches a reason that only 
 """
 # ruff: noqa: N818 -- the reasons of the contract are the names; `except InsufficientCredits` reads as the books speak
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import Generic, Self, TypeVar, overload
 
 import grpc
-from google.protobuf.message import DecodeError, Message
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from scrip.v1.errors_pb2 import ErrorReason
 
 T = TypeVar("T")
 
-DOMAIN = "scrip"
-_PREFIX = "ERROR_REASON_"
+_PLACE = re.compile(r"operations\[(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +45,7 @@ class ScripError(Exception):
     retry_after_s   seconds to wait before a retry; None if the server did not say
     violations      the fields that are malformed
     reason_name     the reason as the server wrote it, such as "INSUFFICIENT_CREDITS"; empty if it gave none
+    operation       place of the change that was refused in its atomic batch, from 0; None if it was not in one
     """
 
     def __init__(  # noqa: PLR0917 -- as positional as its pickle
@@ -71,6 +69,10 @@ class ScripError(Exception):
         self.retry_after_s = retry_after_s
         self.violations = violations
         self.reason_name = reason_name
+
+    @property
+    def operation(self) -> int | None:
+        return place_in_batch(self.metadata)
 
     def __str__(self) -> str:
         return self.message
@@ -103,11 +105,22 @@ class _Said(Generic[T]):
         raise AttributeError(f"The server did not say {self._name} with this {owner.__name__}.")
 
 
-class _MaySay(_Said[T | None]):
-    """As _Said, but None where the server did not say it, as the contract allows."""
+class _MaySay(_Said[T]):
+    """As _Said, but with another value where the server did not say it, as the contract allows."""
 
-    def _absent(self, owner: type[ScripError]) -> T | None:  # noqa: ARG002 -- absent is absent, whoever owns it
-        return None
+    def __init__(self, read: Callable[[str], T], otherwise: T) -> None:
+        super().__init__(read)
+        self._otherwise = otherwise
+
+    def _absent(self, owner: type[ScripError]) -> T:  # noqa: ARG002 -- absent is absent, whoever owns it
+        return self._otherwise
+
+
+def place_in_batch(figures: Mapping[str, str]) -> int | None:
+    """Find which change of an atomic batch an error is about; a malformed one is told by the name of its field."""
+    named = _PLACE.match(figures.get("field", ""))
+    said = named[1] if named else figures.get("operation", "")
+    return int(said) if said.isdecimal() else None
 
 
 def _instant(said: str) -> datetime:
@@ -151,6 +164,17 @@ class ExpiryInPast(InvalidArgument):
     now = _Said(_instant)
 
 
+class InstantInFuture(InvalidArgument):
+    """What was asked for as of an instant that is still to come.
+
+    as_of   the instant
+    now     the ledger's time
+    """
+
+    as_of = _Said(_instant)
+    now = _Said(_instant)
+
+
 class NotFound(ScripError):
     """NOT_FOUND: what was named does not exist. Nothing was written."""
 
@@ -178,6 +202,12 @@ class EntryNotFound(NotFound):
     """No entry has this id."""
 
     entry_id = _Said(str)
+
+
+class LotNotFound(NotFound):
+    """No lot has this id."""
+
+    lot_id = _Said(str)
 
 
 class AlreadyExists(ScripError):
@@ -224,8 +254,10 @@ class InsufficientCredits(FailedPrecondition):
     account_id, asset     whose, and of what
     scale                 decimal places of the asset; 150 with scale 2 is 1.50
     available             smallest units that are spendable now
+    out_of_scope          of them, those that may only pay for other operations
+    overdraft             how much more may become owed
     pending               granted, but effective only later
-    required, shortfall   what was asked for, and how much of it is missing
+    required, shortfall   what was asked for, and how much lots that may pay for it lack
     held                  set aside by open holds, so it may come back
     held_until            when the first of them runs out; None if nothing is held
     """
@@ -234,11 +266,13 @@ class InsufficientCredits(FailedPrecondition):
     asset = _Said(str)
     scale = _Said(int)
     available = _Said(int)
+    out_of_scope = _MaySay(int, 0)
+    overdraft = _MaySay(int, 0)
     pending = _Said(int)
     required = _Said(int)
     shortfall = _Said(int)
     held = _Said(int)
-    held_until = _MaySay(_instant)
+    held_until = _MaySay[datetime | None](_instant, None)
 
 
 class HoldNotActive(FailedPrecondition):
@@ -254,10 +288,11 @@ class HoldNotActive(FailedPrecondition):
 
 
 class AmountAboveHold(FailedPrecondition):
-    """The capture is above what the hold has; the hold is still open.
+    """The capture is above what the hold has and tolerates; the hold is still open.
 
-    held       smallest units that the hold has
-    required   what was to be captured
+    held         smallest units that the hold has
+    capturable   that and its tolerance
+    required     what was to be captured
     """
 
     hold_id = _Said(str)
@@ -265,11 +300,12 @@ class AmountAboveHold(FailedPrecondition):
     asset = _Said(str)
     scale = _Said(int)
     held = _Said(int)
+    capturable = _Said(int)
     required = _Said(int)
 
 
 class BalanceOverflow(FailedPrecondition):
-    """Available, pending and held together would be above `limit`. All figures are smallest units of the asset."""
+    """A sum of the account or of a hold would be above `limit`. All figures are smallest units of the asset."""
 
     account_id = _Said(str)
     asset = _Said(str)
@@ -281,8 +317,138 @@ class BalanceOverflow(FailedPrecondition):
     limit = _Said(int)
 
 
+class EntryNotRefundable(FailedPrecondition):
+    """Only deductions and captures can be refunded.
+
+    kind   of the entry, in the contract's words, such as "grant"
+    """
+
+    entry_id = _Said(str)
+    kind = _Said(str)
+
+
+class AmountAboveRefundable(FailedPrecondition):
+    """The refund is above what is left of the entry.
+
+    refundable   smallest units that are left of it
+    required     what was to be refunded
+    """
+
+    entry_id = _Said(str)
+    account_id = _Said(str)
+    asset = _Said(str)
+    scale = _Said(int)
+    refundable = _Said(int)
+    required = _Said(int)
+
+
+class AmountAboveRevocable(FailedPrecondition):
+    """The revocation is above what can be taken back of the lot.
+
+    revocable   smallest units that can be
+    required    what was to be revoked
+    """
+
+    lot_id = _Said(str)
+    account_id = _Said(str)
+    asset = _Said(str)
+    scale = _Said(int)
+    revocable = _Said(int)
+    required = _Said(int)
+
+
+class AmountAboveOwed(FailedPrecondition):
+    """The write-off is above what is owed. All figures are smallest units of the asset."""
+
+    account_id = _Said(str)
+    asset = _Said(str)
+    scale = _Said(int)
+    available = _Said(int)
+    pending = _Said(int)
+    held = _Said(int)
+    owed = _Said(int)
+    required = _Said(int)
+
+
+class SpendLimitReached(FailedPrecondition):
+    """A spend limit of the account has no room for it.
+
+    limit          its name
+    limit_amount   smallest units that may be spent in its window
+    used           of them, what is spent or held
+    required       what was asked for
+    frees_at       when room next comes free; None if time alone frees none
+    """
+
+    account_id = _Said(str)
+    asset = _Said(str)
+    scale = _Said(int)
+    limit = _Said(str)
+    limit_amount = _Said(int)
+    used = _Said(int)
+    required = _Said(int)
+    frees_at = _MaySay[datetime | None](_instant, None)
+
+
+class AccountFrozen(FailedPrecondition):
+    """The account is frozen and spends nothing. Unfreeze it with unfreeze_account."""
+
+    account_id = _Said(str)
+    asset = _Said(str)
+
+
+class AccountNotFrozen(FailedPrecondition):
+    """The account is not frozen, so it cannot be unfrozen."""
+
+    account_id = _Said(str)
+    asset = _Said(str)
+
+
+class AccountClosed(FailedPrecondition):
+    """The account is closed, for ever."""
+
+    account_id = _Said(str)
+    asset = _Said(str)
+
+
+class AccountNotEmpty(FailedPrecondition):
+    """Something is left in the account, so it cannot be closed.
+
+    available, pending, held, owed   smallest units
+    holds                            how many are open
+    """
+
+    account_id = _Said(str)
+    asset = _Said(str)
+    scale = _Said(int)
+    available = _Said(int)
+    pending = _Said(int)
+    held = _Said(int)
+    owed = _Said(int)
+    holds = _Said(int)
+
+
+class AccountHasHolds(FailedPrecondition):
+    """The account has open holds, so it cannot be merged.
+
+    available, pending, held   smallest units
+    held_until                 when the first of the holds runs out
+    """
+
+    account_id = _Said(str)
+    asset = _Said(str)
+    scale = _Said(int)
+    available = _Said(int)
+    pending = _Said(int)
+    held = _Said(int)
+    held_until = _MaySay[datetime | None](_instant, None)
+
+
 class ResourceExhausted(ScripError):
-    """RESOURCE_EXHAUSTED: too fast. Nothing was written; retry after `retry_after_s` with the same request_id."""
+    """RESOURCE_EXHAUSTED: too fast. Nothing was written; retry after `retry_after_s` with the same request_id.
+
+    Without a reason, the request is larger than the server takes: make smaller batches.
+    """
 
 
 class QueueFull(ResourceExhausted):
@@ -319,140 +485,3 @@ class Unauthenticated(ScripError):
 
 class PermissionDenied(ScripError):
     """PERMISSION_DENIED: the caller may not do this."""
-
-
-CODES: Mapping[grpc.StatusCode, type[ScripError]] = {
-    grpc.StatusCode.INVALID_ARGUMENT: InvalidArgument,
-    grpc.StatusCode.NOT_FOUND: NotFound,
-    grpc.StatusCode.ALREADY_EXISTS: AlreadyExists,
-    grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhausted,
-    grpc.StatusCode.UNAVAILABLE: Unavailable,
-    # The caller did not cancel it, so a stopping server did.
-    grpc.StatusCode.CANCELLED: Unavailable,
-    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
-    grpc.StatusCode.INTERNAL: Internal,
-    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
-    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
-}
-
-REASONS: Mapping[ErrorReason.ValueType, type[ScripError]] = {
-    ErrorReason.ERROR_REASON_INVALID_FIELD: InvalidField,
-    ErrorReason.ERROR_REASON_INVALID_PAGE_TOKEN: InvalidPageToken,
-    ErrorReason.ERROR_REASON_EXPIRY_IN_PAST: ExpiryInPast,
-    ErrorReason.ERROR_REASON_ACCOUNT_NOT_FOUND: AccountNotFound,
-    ErrorReason.ERROR_REASON_ASSET_NOT_FOUND: AssetNotFound,
-    ErrorReason.ERROR_REASON_HOLD_NOT_FOUND: HoldNotFound,
-    ErrorReason.ERROR_REASON_ENTRY_NOT_FOUND: EntryNotFound,
-    ErrorReason.ERROR_REASON_REQUEST_ID_REUSED: RequestIdReused,
-    ErrorReason.ERROR_REASON_ACCOUNT_EXISTS: AccountExists,
-    ErrorReason.ERROR_REASON_ASSET_EXISTS: AssetExists,
-    ErrorReason.ERROR_REASON_INSUFFICIENT_CREDITS: InsufficientCredits,
-    ErrorReason.ERROR_REASON_HOLD_NOT_ACTIVE: HoldNotActive,
-    ErrorReason.ERROR_REASON_AMOUNT_ABOVE_HOLD: AmountAboveHold,
-    ErrorReason.ERROR_REASON_BALANCE_OVERFLOW: BalanceOverflow,
-    ErrorReason.ERROR_REASON_QUEUE_FULL: QueueFull,
-    ErrorReason.ERROR_REASON_DATABASE_UNAVAILABLE: Unavailable,
-    ErrorReason.ERROR_REASON_SHUTTING_DOWN: Unavailable,
-    ErrorReason.ERROR_REASON_DEADLINE_PASSED: DeadlineExceeded,
-    ErrorReason.ERROR_REASON_INTERNAL: Internal,
-}
-
-_UNDECIDED = {
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.UNKNOWN,
-}
-
-
-def invalid(field: str, rule: str) -> InvalidField:
-    """Make the error for an argument that no request can carry, worded as the server would."""
-    message = f"{field} {rule}."
-    return InvalidField(
-        grpc.StatusCode.INVALID_ARGUMENT,
-        ErrorReason.ERROR_REASON_INVALID_FIELD,
-        message,
-        {"field": field, "must": f"{rule}."},
-        violations=(FieldViolation(field=field, description=message),),
-        reason_name="INVALID_FIELD",
-    )
-
-
-def closed(request_id: str | None) -> ScripError:
-    """Make the error for a call that was under way when its client was closed."""
-    return ScripError(
-        grpc.StatusCode.CANCELLED,
-        ErrorReason.ERROR_REASON_UNSPECIFIED,
-        _undecided("The client was closed", request_id),
-        request_id=request_id,
-    )
-
-
-def from_rpc(error: grpc.RpcError, request_id: str | None) -> ScripError:
-    """Make the error that a failed RPC means.
-
-    error        from either kind of channel
-    request_id   of the request; None if it changes nothing
-    """
-    code = error.code()
-    details = _details(error)
-    message = error.details() or code.name
-    info = _only(error_details_pb2.ErrorInfo, details)
-    if info is None or info.domain != DOMAIN:
-        # gRPC's own words, or a proxy's, which know nothing of request_ids.
-        if code in _UNDECIDED:
-            message = _undecided(message, request_id)
-        info = error_details_pb2.ErrorInfo()
-    reason = _reason(info.reason)
-    kind = REASONS.get(reason) or CODES.get(code, ScripError)
-    retry = _only(error_details_pb2.RetryInfo, details)
-    malformed = _only(error_details_pb2.BadRequest, details)
-    return kind(
-        code,
-        reason,
-        message,
-        dict(info.metadata),
-        request_id,
-        retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9 if retry else None,
-        tuple(
-            FieldViolation(field=violation.field, description=violation.description)
-            for violation in (malformed.field_violations if malformed else ())
-        ),
-        info.reason,
-    )
-
-
-def _undecided(what: str, request_id: str | None) -> str:
-    if request_id is None:
-        return what
-    return f"{what}. It may or may not have been done: repeat it with request_id {request_id}."
-
-
-def _reason(name: str) -> ErrorReason.ValueType:
-    try:
-        return ErrorReason.Value(_PREFIX + name)
-    except ValueError:
-        return ErrorReason.ERROR_REASON_UNSPECIFIED
-
-
-def _details(error: grpc.RpcError) -> list[Any]:
-    """Read what came beside the code and the message; none, if it cannot be read."""
-    try:
-        status = rpc_status.from_call(error)
-    except (ValueError, DecodeError):
-        return []
-    return list(status.details) if status else []
-
-
-def _only(kind: type[Message], details: list[Any]) -> Any:  # noqa: ANN401 -- google.rpc comes without types
-    """Find the detail of one kind; None if there is none, or it cannot be read."""
-    for detail in details:
-        if detail.Is(kind.DESCRIPTOR):
-            found = kind()
-            try:
-                detail.Unpack(found)
-            except DecodeError:
-                return None
-            return found
-    return None

@@ -1,10 +1,16 @@
 """Makes a method that runs a call look like the call it runs: its name, its documentation, its arguments."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_args
 
+from scrip.calls.change import Change, Reasoned, Signed, said
+from scrip.calls.reads import Entries, asked
+
 Method = TypeVar("Method", bound=Callable[..., Any])
+
+_GROUPS: Mapping[type, Callable[..., Any]] = {Change: said, Reasoned: said, Signed: said, Entries: asked}
+"""Groups of keywords that calls share, each with the function that takes them and has their defaults."""
 
 _SELF = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
 
@@ -19,7 +25,7 @@ def described_by(
     answers   what the method makes of that type, such as an Iterator of it
     """
     signature = inspect.signature(make)
-    taken = list(signature.parameters.values())[bound:]
+    taken = _spelled_out(signature)[bound:]
     # Call[Answer], Generator[..., Answer], Pages[Item]: what is answered stands last.
     answer = answers(get_args(signature.return_annotation)[-1])
 
@@ -34,3 +40,19 @@ def described_by(
         return method
 
     return describe
+
+
+def _spelled_out(signature: inspect.Signature) -> list[inspect.Parameter]:
+    """List the parameters, with those of a group in its place."""
+    parameters = list(signature.parameters.values())
+    if not parameters or parameters[-1].kind is not inspect.Parameter.VAR_KEYWORD:
+        return parameters
+    *own, group = parameters
+    (named,) = get_args(group.annotation)
+    return [
+        *own,
+        *(
+            keyword.replace(default=keyword.empty) if keyword.name in named.__required_keys__ else keyword
+            for keyword in inspect.signature(_GROUPS[named]).parameters.values()
+        ),
+    ]

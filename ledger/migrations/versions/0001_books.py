@@ -1,4 +1,4 @@
-"""The books: accounts, entries, lines, lots, holds, totals; assets and writers."""
+"""The books: accounts, entries, lines, lots, holds, spending, totals, checkpoints; assets and writers."""
 
 from typing import Any
 
@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("tenant", sa.String),
         sa.Column("asset", sa.String),
         sa.Column("scale", sa.Integer, nullable=False),
+        sa.Column("policy", sa.Text),
         sa.PrimaryKeyConstraint("tenant", "asset", name="pk_assets"),
         sqlite_with_rowid=False,
     )
@@ -27,11 +28,14 @@ def upgrade() -> None:
         sa.Column("held", sa.BigInteger, nullable=False),
         sa.Column("owed", sa.BigInteger, nullable=False),
         sa.Column("seq", sa.BigInteger, nullable=False),
+        sa.Column("lots", sa.BigInteger, nullable=False),
         sa.Column("as_of", Instant, nullable=False),
         sa.Column("tenant", sa.String, nullable=False),
         sa.Column("account_id", sa.String, nullable=False),
         sa.Column("asset", sa.String, nullable=False),
+        sa.Column("status", sa.String, nullable=False),
         sa.Column("head", sa.LargeBinary, nullable=False),
+        sa.Column("terms", sa.Text),
         sa.PrimaryKeyConstraint("account_key", name="pk_accounts"),
         sa.CheckConstraint("available >= 0 AND held >= 0 AND owed >= 0", name="ck_accounts_never_negative"),
         sqlite_with_rowid=False,
@@ -39,6 +43,7 @@ def upgrade() -> None:
     op.create_index("ix_accounts_tenant_account_id", "accounts", ["tenant", "account_id"])
     _create_entries_and_lines()
     _create_lots_and_holds()
+    _create_spending_and_checkpoints()
     _create_totals_and_writers()
 
 
@@ -55,6 +60,12 @@ def _create_entries_and_lines() -> None:
         sa.Column("pending", sa.BigInteger, nullable=False),
         sa.Column("hold", sa.BigInteger),
         sa.Column("hold_expires_at", Instant),
+        sa.Column("hold_held", sa.BigInteger),
+        sa.Column("refunds", sa.BigInteger),
+        sa.Column("revokes", sa.BigInteger),
+        sa.Column("lots_expire_at", Instant),
+        sa.Column("peer_key", sa.Uuid),
+        sa.Column("peer_seq", sa.BigInteger),
         sa.Column("kind", sa.String, nullable=False),
         sa.Column("request_id", sa.String),
         sa.Column("fingerprint", sa.String, nullable=False),
@@ -63,10 +74,15 @@ def _create_entries_and_lines() -> None:
         sa.Column("reference", sa.String),
         sa.Column("actor", sa.String),
         sa.Column("metadata", sa.String),
+        sa.Column("operation", sa.String),
+        sa.Column("made", sa.Text),
         sa.PrimaryKeyConstraint("account_key", "seq", name="pk_entries"),
         sa.UniqueConstraint("account_key", "request_id", name="uq_entries_account_key_request_id"),
         sqlite_with_rowid=False,
     )
+    for column in ("refunds", "hold", "reference"):
+        _index_of_some("entries", column)
+    op.create_index("ix_entries_effective_at", "entries", ["effective_at"], postgresql_using="brin")
     op.create_table(
         "lines",
         sa.Column("account_key", sa.Uuid),
@@ -74,6 +90,10 @@ def _create_entries_and_lines() -> None:
         sa.Column("n", sa.Integer, autoincrement=False),
         sa.Column("amount", sa.BigInteger, nullable=False),
         sa.Column("lot", sa.BigInteger),
+        sa.Column("lot_remaining", sa.BigInteger),
+        sa.Column("lot_held", sa.BigInteger),
+        sa.Column("lot_spent", sa.BigInteger),
+        sa.Column("lot_reclaimed", sa.BigInteger),
         sa.Column("debit", sa.String, nullable=False),
         sa.Column("credit", sa.String, nullable=False),
         sa.PrimaryKeyConstraint("account_key", "seq", "n", name="pk_lines"),
@@ -81,6 +101,13 @@ def _create_entries_and_lines() -> None:
         sa.CheckConstraint("debit <> credit", name="ck_lines_sides_differ"),
         sqlite_with_rowid=False,
     )
+    _index_of_some("lines", "lot")
+
+
+def _index_of_some(table: str, column: str) -> None:
+    has_some = sa.text(f"{column} IS NOT NULL")
+    columns = ["account_key", column, "seq"]
+    op.create_index(f"ix_{table}_{column}", table, columns, postgresql_where=has_some, sqlite_where=has_some)
 
 
 def _create_lots_and_holds() -> None:
@@ -92,6 +119,8 @@ def _create_lots_and_holds() -> None:
         sa.Column("granted", sa.BigInteger, nullable=False),
         sa.Column("remaining", sa.BigInteger, nullable=False),
         sa.Column("held", sa.BigInteger, nullable=False),
+        sa.Column("spent", sa.BigInteger, nullable=False),
+        sa.Column("reclaimed", sa.BigInteger, nullable=False),
         sa.Column("effective_at", Instant, nullable=False),
         sa.Column("expires_at", Instant),
         sa.Column("cost", sa.BigInteger),
@@ -99,9 +128,11 @@ def _create_lots_and_holds() -> None:
         sa.Column("open", sa.Integer, nullable=False),
         sa.Column("source", sa.String, nullable=False),
         sa.Column("currency", sa.String),
+        sa.Column("scope", sa.Text),
         sa.PrimaryKeyConstraint("account_key", "lot", name="pk_lots"),
         sa.CheckConstraint(
-            "remaining >= 0 AND held >= 0 AND remaining + held <= granted", name="ck_lots_never_negative"
+            "remaining >= 0 AND held >= 0 AND spent >= 0 AND reclaimed >= 0 AND remaining + held + spent <= granted",
+            name="ck_lots_never_negative",
         ),
         sqlite_with_rowid=False,
     )
@@ -112,17 +143,50 @@ def _create_lots_and_holds() -> None:
         sa.Column("account_key", sa.Uuid),
         sa.Column("hold", sa.BigInteger, autoincrement=False),
         sa.Column("amount", sa.BigInteger, nullable=False),
+        sa.Column("captured", sa.BigInteger, nullable=False),
+        sa.Column("tolerance", sa.BigInteger, nullable=False),
+        sa.Column("placed_at", Instant, nullable=False),
         sa.Column("expires_at", Instant, nullable=False),
+        sa.Column("due_at", Instant, nullable=False),
         sa.Column("ended_at", Instant),
         sa.Column("open", sa.Integer, nullable=False),
         sa.Column("state", sa.String, nullable=False),
+        sa.Column("held_lots", sa.String, nullable=False),
         sa.Column("drawn", sa.String, nullable=False),
+        sa.Column("operation", sa.String),
         sa.PrimaryKeyConstraint("account_key", "hold", name="pk_holds"),
-        sa.CheckConstraint("amount > 0", name="ck_holds_amount_positive"),
+        sa.CheckConstraint("amount > 0 AND captured >= 0 AND tolerance >= 0", name="ck_holds_amount_positive"),
         sqlite_with_rowid=False,
     )
     op.create_index("ix_holds_open", "holds", ["account_key"], **still_open)
-    op.create_index("ix_holds_expiring", "holds", ["expires_at"], **still_open)
+    op.create_index("ix_holds_due", "holds", ["due_at"], **still_open)
+
+
+def _create_spending_and_checkpoints() -> None:
+    op.create_table(
+        "spending",
+        sa.Column("account_key", sa.Uuid),
+        sa.Column("seq", sa.BigInteger, autoincrement=False),
+        sa.Column("name", sa.String),
+        sa.Column("counts_at", Instant, nullable=False),
+        sa.Column("change", sa.BigInteger, nullable=False),
+        sa.Column("used", Exact, nullable=False),
+        sa.Column("limit_amount", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("account_key", "seq", "name", name="pk_spending"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_spending_name", "spending", ["account_key", "name", "counts_at", "seq"])
+    op.create_table(
+        "checkpoints",
+        sa.Column("tenant", sa.String),
+        sa.Column("asset", sa.String),
+        sa.Column("at", Instant),
+        sa.Column("code", sa.String),
+        sa.Column("debits", Exact, nullable=False),
+        sa.Column("credits", Exact, nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "asset", "at", "code", name="pk_checkpoints"),
+        sqlite_with_rowid=False,
+    )
 
 
 def _create_totals_and_writers() -> None:

@@ -9,6 +9,9 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from scrip.v1 import accounts_pb2 as _accounts_pb2
+from scrip.v1 import errors_pb2 as _errors_pb2
 from scrip.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -31,12 +34,15 @@ class OpenAccountRequest(_message.Message):
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     ASSET_FIELD_NUMBER: _builtins.int
     MEMO_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Required; 1 to 128 printable ASCII characters."""
     account_id: _builtins.str
     """The customer; 1 to 128 printable ASCII characters."""
     asset: _builtins.str
     """What is counted; empty means "credits"."""
+    preview: _builtins.bool
+    """True: answer as if it were done, and write nothing."""
     @_builtins.property
     def memo(self) -> _types_pb2.Memo:
         """What to write beside the entry."""
@@ -48,10 +54,11 @@ class OpenAccountRequest(_message.Message):
         account_id: _builtins.str = ...,
         asset: _builtins.str = ...,
         memo: _types_pb2.Memo | None = ...,
+        preview: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["memo", b"memo"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "asset", b"asset", "memo", b"memo", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "asset", b"asset", "memo", b"memo", "preview", b"preview", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -66,10 +73,13 @@ class OpenAccountResponse(_message.Message):
     ENTRY_ID_FIELD_NUMBER: _builtins.int
     BALANCE_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    WELCOME_LOT_ID_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
-    """The entry that was written."""
+    """The entry that was written; empty in a preview."""
     replayed: _builtins.bool
     """True if an earlier request with this request_id had done it."""
+    welcome_lot_id: _builtins.str
+    """The lot of the welcome grant, if the asset's settings have one; else empty, and in a preview too."""
     @_builtins.property
     def balance(self) -> _types_pb2.Balance:
         """How the account stood after the entry."""
@@ -80,10 +90,11 @@ class OpenAccountResponse(_message.Message):
         entry_id: _builtins.str = ...,
         balance: _types_pb2.Balance | None = ...,
         replayed: _builtins.bool = ...,
+        welcome_lot_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "entry_id", b"entry_id", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "entry_id", b"entry_id", "replayed", b"replayed", "welcome_lot_id", b"welcome_lot_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -106,6 +117,8 @@ class GrantRequest(_message.Message):
     TTL_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
     MEMO_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Required; 1 to 128 printable ASCII characters."""
     account_id: _builtins.str
@@ -118,6 +131,8 @@ class GrantRequest(_message.Message):
     """Where the credits come from. Required."""
     priority: _builtins.int
     """Place in the burn order, 0 to 1000, lower burns first. Absent: the source's own."""
+    preview: _builtins.bool
+    """True: answer as if it were done, and write nothing."""
     @_builtins.property
     def effective_at(self) -> _timestamp_pb2.Timestamp:
         """From when on it can be spent, to the microsecond. Absent: at once."""
@@ -140,6 +155,10 @@ class GrantRequest(_message.Message):
     def memo(self) -> _types_pb2.Memo:
         """What to write beside the entry."""
 
+    @_builtins.property
+    def scope(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The operations it may pay for: names, or beginnings followed by "*"; at most 10. Empty: all."""
+
     def __init__(
         self,
         *,
@@ -154,10 +173,12 @@ class GrantRequest(_message.Message):
         ttl: _duration_pb2.Duration | None = ...,
         cost: _types_pb2.Money | None = ...,
         memo: _types_pb2.Memo | None = ...,
+        scope: _abc.Iterable[_builtins.str] | None = ...,
+        preview: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "cost", b"cost", "effective_at", b"effective_at", "expires_at", b"expires_at", "expiry", b"expiry", "memo", b"memo", "priority", b"priority", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "account_id", b"account_id", "amount", b"amount", "asset", b"asset", "cost", b"cost", "effective_at", b"effective_at", "expires_at", b"expires_at", "expiry", b"expiry", "memo", b"memo", "priority", b"priority", "request_id", b"request_id", "source", b"source", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "account_id", b"account_id", "amount", b"amount", "asset", b"asset", "cost", b"cost", "effective_at", b"effective_at", "expires_at", b"expires_at", "expiry", b"expiry", "memo", b"memo", "preview", b"preview", "priority", b"priority", "request_id", b"request_id", "scope", b"scope", "source", b"source", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
@@ -181,12 +202,15 @@ class GrantResponse(_message.Message):
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     BALANCE_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    REPAID_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
-    """The entry that was written."""
+    """The entry that was written; empty in a preview."""
     lot_id: _builtins.str
-    """The lot it made."""
+    """The lot it made; empty in a preview."""
     replayed: _builtins.bool
     """True if an earlier request with this request_id had done it."""
+    repaid: _builtins.int
+    """Of the amount, what repaid debt at once."""
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """When the lot runs out. Absent: never."""
@@ -203,14 +227,117 @@ class GrantResponse(_message.Message):
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         balance: _types_pb2.Balance | None = ...,
         replayed: _builtins.bool = ...,
+        repaid: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "entry_id", b"entry_id", "expires_at", b"expires_at", "lot_id", b"lot_id", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "entry_id", b"entry_id", "expires_at", b"expires_at", "lot_id", b"lot_id", "repaid", b"repaid", "replayed", b"replayed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GrantResponse: _TypeAlias = GrantResponse  # noqa: Y015
+
+@_typing.final
+class CheckRequest(_message.Message):
+    """What Check takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ASSET_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    """The customer."""
+    asset: _builtins.str
+    """What is counted; empty means "credits"."""
+    amount: _builtins.int
+    """Smallest units, 1 or more."""
+    operation: _builtins.str
+    """What it is for, such as "image/generate". Empty: not said, and lots with a scope cannot pay for it."""
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        asset: _builtins.str = ...,
+        amount: _builtins.int = ...,
+        operation: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "asset", b"asset", "operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckRequest: _TypeAlias = CheckRequest  # noqa: Y015
+
+@_typing.final
+class CheckResponse(_message.Message):
+    """What Check answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class FiguresEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    AVAILABLE_FIELD_NUMBER: _builtins.int
+    SHORTFALL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    FIGURES_FIELD_NUMBER: _builtins.int
+    BALANCE_FIELD_NUMBER: _builtins.int
+    allowed: _builtins.bool
+    """True if CheckAndDeduct with MODE_AUTHORIZE would spend it now."""
+    available: _builtins.int
+    """How much could be spent for this operation now: lots, overdraft and spend limits counted."""
+    shortfall: _builtins.int
+    """What is missing to the amount; 0 if nothing is."""
+    reason: _builtins.str
+    """Why it is not allowed: the name of an ErrorReason without its prefix, such as "INSUFFICIENT_CREDITS". Empty if it
+    is allowed.
+    """
+    @_builtins.property
+    def figures(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The figures that the error of that reason has in its metadata."""
+
+    @_builtins.property
+    def balance(self) -> _types_pb2.Balance:
+        """How the account stands."""
+
+    def __init__(
+        self,
+        *,
+        allowed: _builtins.bool = ...,
+        available: _builtins.int = ...,
+        shortfall: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        figures: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        balance: _types_pb2.Balance | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "available", b"available", "balance", b"balance", "figures", b"figures", "reason", b"reason", "shortfall", b"shortfall"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckResponse: _TypeAlias = CheckResponse  # noqa: Y015
 
 @_typing.final
 class CheckAndDeductRequest(_message.Message):
@@ -218,11 +345,41 @@ class CheckAndDeductRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Mode:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[CheckAndDeductRequest._Mode.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        MODE_UNSPECIFIED: CheckAndDeductRequest._Mode.ValueType  # 0
+        """As MODE_AUTHORIZE."""
+        MODE_AUTHORIZE: CheckAndDeductRequest._Mode.ValueType  # 1
+        """All, with what the overdraft limit allows, or refused."""
+        MODE_CLAMP: CheckAndDeductRequest._Mode.ValueType  # 2
+        """What is there and allowed, perhaps nothing; the answer says how much."""
+        MODE_RECORD: CheckAndDeductRequest._Mode.ValueType  # 3
+        """All in any case; what is not there becomes owed, whatever the overdraft and spend limits."""
+
+    class Mode(_Mode, metaclass=_ModeEnumTypeWrapper):
+        """What to do when there is too little."""
+
+    MODE_UNSPECIFIED: CheckAndDeductRequest.Mode.ValueType  # 0
+    """As MODE_AUTHORIZE."""
+    MODE_AUTHORIZE: CheckAndDeductRequest.Mode.ValueType  # 1
+    """All, with what the overdraft limit allows, or refused."""
+    MODE_CLAMP: CheckAndDeductRequest.Mode.ValueType  # 2
+    """What is there and allowed, perhaps nothing; the answer says how much."""
+    MODE_RECORD: CheckAndDeductRequest.Mode.ValueType  # 3
+    """All in any case; what is not there becomes owed, whatever the overdraft and spend limits."""
+
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     ASSET_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     MEMO_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Required; 1 to 128 printable ASCII characters."""
     account_id: _builtins.str
@@ -231,6 +388,12 @@ class CheckAndDeductRequest(_message.Message):
     """What is counted; empty means "credits"."""
     amount: _builtins.int
     """Smallest units, 1 or more."""
+    mode: Global___CheckAndDeductRequest.Mode.ValueType
+    """What to do when there is too little."""
+    operation: _builtins.str
+    """What it is for, such as "image/generate". Empty: not said, and lots with a scope cannot pay for it."""
+    preview: _builtins.bool
+    """True: answer as if it were done, and write nothing."""
     @_builtins.property
     def memo(self) -> _types_pb2.Memo:
         """What to write beside the entry."""
@@ -243,10 +406,13 @@ class CheckAndDeductRequest(_message.Message):
         asset: _builtins.str = ...,
         amount: _builtins.int = ...,
         memo: _types_pb2.Memo | None = ...,
+        mode: Global___CheckAndDeductRequest.Mode.ValueType = ...,
+        operation: _builtins.str = ...,
+        preview: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["memo", b"memo"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "asset", b"asset", "memo", b"memo", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "asset", b"asset", "memo", b"memo", "mode", b"mode", "operation", b"operation", "preview", b"preview", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -261,10 +427,16 @@ class CheckAndDeductResponse(_message.Message):
     ENTRY_ID_FIELD_NUMBER: _builtins.int
     BALANCE_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    DEDUCTED_FIELD_NUMBER: _builtins.int
+    BECAME_OWED_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
-    """The entry that was written."""
+    """The entry that was written; empty in a preview."""
     replayed: _builtins.bool
     """True if an earlier request with this request_id had done it."""
+    deducted: _builtins.int
+    """What was spent, smallest units; less than asked for only with MODE_CLAMP."""
+    became_owed: _builtins.int
+    """Of it, what was not there and is owed now."""
     @_builtins.property
     def balance(self) -> _types_pb2.Balance:
         """How the account stood after the entry."""
@@ -275,10 +447,12 @@ class CheckAndDeductResponse(_message.Message):
         entry_id: _builtins.str = ...,
         balance: _types_pb2.Balance | None = ...,
         replayed: _builtins.bool = ...,
+        deducted: _builtins.int = ...,
+        became_owed: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "entry_id", b"entry_id", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "became_owed", b"became_owed", "deducted", b"deducted", "entry_id", b"entry_id", "replayed", b"replayed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -296,6 +470,10 @@ class HoldRequest(_message.Message):
     AMOUNT_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
     MEMO_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    TOLERANCE_FIELD_NUMBER: _builtins.int
+    HELD_LOTS_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Required; 1 to 128 printable ASCII characters."""
     account_id: _builtins.str
@@ -304,6 +482,14 @@ class HoldRequest(_message.Message):
     """What is counted; empty means "credits"."""
     amount: _builtins.int
     """Smallest units, 1 or more."""
+    operation: _builtins.str
+    """What it is for, such as "image/generate". Empty: not said, and lots with a scope cannot pay for it."""
+    tolerance: _builtins.int
+    """How much more than the hold may be captured in all: smallest units, 0 or more."""
+    held_lots: _types_pb2.HeldLots.ValueType
+    """What becomes of lots that run out while held."""
+    preview: _builtins.bool
+    """True: answer as if it were done, and write nothing."""
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
         """How long it lasts: more than 0, at most 30 days. Absent: 15 minutes."""
@@ -321,10 +507,14 @@ class HoldRequest(_message.Message):
         amount: _builtins.int = ...,
         ttl: _duration_pb2.Duration | None = ...,
         memo: _types_pb2.Memo | None = ...,
+        operation: _builtins.str = ...,
+        tolerance: _builtins.int = ...,
+        held_lots: _types_pb2.HeldLots.ValueType = ...,
+        preview: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["memo", b"memo", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "asset", b"asset", "memo", b"memo", "request_id", b"request_id", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "asset", b"asset", "held_lots", b"held_lots", "memo", b"memo", "operation", b"operation", "preview", b"preview", "request_id", b"request_id", "tolerance", b"tolerance", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -342,9 +532,9 @@ class HoldResponse(_message.Message):
     BALANCE_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
-    """The entry that was written."""
+    """The entry that was written; empty in a preview."""
     hold_id: _builtins.str
-    """The hold it made; Capture and Release take it."""
+    """The hold it made; Capture, Release, IncreaseHold and ExtendHold take it. Empty in a preview."""
     replayed: _builtins.bool
     """True if an earlier request with this request_id had done it."""
     @_builtins.property
@@ -373,6 +563,162 @@ class HoldResponse(_message.Message):
 Global___HoldResponse: _TypeAlias = HoldResponse  # noqa: Y015
 
 @_typing.final
+class IncreaseHoldRequest(_message.Message):
+    """What IncreaseHold takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    HOLD_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    MEMO_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Required; 1 to 128 printable ASCII characters."""
+    hold_id: _builtins.str
+    """The hold, as Hold named it."""
+    amount: _builtins.int
+    """By how much: smallest units, 1 or more."""
+    preview: _builtins.bool
+    """True: answer as if it were done, and write nothing."""
+    @_builtins.property
+    def memo(self) -> _types_pb2.Memo:
+        """What to write beside the entry."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        hold_id: _builtins.str = ...,
+        amount: _builtins.int = ...,
+        memo: _types_pb2.Memo | None = ...,
+        preview: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["memo", b"memo"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "hold_id", b"hold_id", "memo", b"memo", "preview", b"preview", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IncreaseHoldRequest: _TypeAlias = IncreaseHoldRequest  # noqa: Y015
+
+@_typing.final
+class IncreaseHoldResponse(_message.Message):
+    """What IncreaseHold answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_ID_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    BALANCE_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    entry_id: _builtins.str
+    """The entry that was written; empty in a preview."""
+    held: _builtins.int
+    """What the hold held after it."""
+    replayed: _builtins.bool
+    """True if an earlier request with this request_id had done it."""
+    @_builtins.property
+    def balance(self) -> _types_pb2.Balance:
+        """How the account stood after the entry."""
+
+    def __init__(
+        self,
+        *,
+        entry_id: _builtins.str = ...,
+        held: _builtins.int = ...,
+        balance: _types_pb2.Balance | None = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "entry_id", b"entry_id", "held", b"held", "replayed", b"replayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IncreaseHoldResponse: _TypeAlias = IncreaseHoldResponse  # noqa: Y015
+
+@_typing.final
+class ExtendHoldRequest(_message.Message):
+    """What ExtendHold takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    HOLD_ID_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    MEMO_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Required; 1 to 128 printable ASCII characters."""
+    hold_id: _builtins.str
+    """The hold, as Hold named it."""
+    preview: _builtins.bool
+    """True: answer as if it were done, and write nothing."""
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """How long it lasts from now on: more than 0, at most 30 days. Required. A hold that lasts longer already stays so."""
+
+    @_builtins.property
+    def memo(self) -> _types_pb2.Memo:
+        """What to write beside the entry."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        hold_id: _builtins.str = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+        memo: _types_pb2.Memo | None = ...,
+        preview: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["memo", b"memo", "ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold_id", b"hold_id", "memo", b"memo", "preview", b"preview", "request_id", b"request_id", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendHoldRequest: _TypeAlias = ExtendHoldRequest  # noqa: Y015
+
+@_typing.final
+class ExtendHoldResponse(_message.Message):
+    """What ExtendHold answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_ID_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    BALANCE_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    entry_id: _builtins.str
+    """The entry that was written; empty in a preview."""
+    replayed: _builtins.bool
+    """True if an earlier request with this request_id had done it."""
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """The first instant at which the hold is no longer there."""
+
+    @_builtins.property
+    def balance(self) -> _types_pb2.Balance:
+        """How the account stood after the entry."""
+
+    def __init__(
+        self,
+        *,
+        entry_id: _builtins.str = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+        balance: _types_pb2.Balance | None = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "expires_at", b"expires_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "entry_id", b"entry_id", "expires_at", b"expires_at", "replayed", b"replayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendHoldResponse: _TypeAlias = ExtendHoldResponse  # noqa: Y015
+
+@_typing.final
 class CaptureRequest(_message.Message):
     """What Capture takes."""
 
@@ -382,12 +728,18 @@ class CaptureRequest(_message.Message):
     HOLD_ID_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     MEMO_FIELD_NUMBER: _builtins.int
+    FINAL_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Required; 1 to 128 printable ASCII characters."""
     hold_id: _builtins.str
     """The hold, as Hold named it."""
     amount: _builtins.int
-    """Smallest units, 0 up to what the hold has. Absent: all of it. 0 gives all of it back."""
+    """Smallest units, 0 up to what the hold has and its tolerance allows. Absent: all of it. 0 captures nothing."""
+    final: _builtins.bool
+    """False: what is not captured stays held, for further captures. Absent: true; the rest goes back and the hold ends."""
+    preview: _builtins.bool
+    """True: answer as if it were done, and write nothing."""
     @_builtins.property
     def memo(self) -> _types_pb2.Memo:
         """What to write beside the entry."""
@@ -399,14 +751,21 @@ class CaptureRequest(_message.Message):
         hold_id: _builtins.str = ...,
         amount: _builtins.int | None = ...,
         memo: _types_pb2.Memo | None = ...,
+        final: _builtins.bool | None = ...,
+        preview: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_amount", b"_amount", "amount", b"amount", "memo", b"memo"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_amount", b"_amount", "_final", b"_final", "amount", b"amount", "final", b"final", "memo", b"memo"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_amount", b"_amount", "amount", b"amount", "hold_id", b"hold_id", "memo", b"memo", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_amount", b"_amount", "_final", b"_final", "amount", b"amount", "final", b"final", "hold_id", b"hold_id", "memo", b"memo", "preview", b"preview", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__amount: _TypeAlias = _typing.Literal["amount"]  # noqa: Y015
     _WhichOneofArgType__amount: _TypeAlias = _typing.Literal["_amount", b"_amount"]  # noqa: Y015
+    _WhichOneofReturnType__final: _TypeAlias = _typing.Literal["final"]  # noqa: Y015
+    _WhichOneofArgType__final: _TypeAlias = _typing.Literal["_final", b"_final"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__amount) -> _WhichOneofReturnType__amount | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__final) -> _WhichOneofReturnType__final | None: ...
 
 Global___CaptureRequest: _TypeAlias = CaptureRequest  # noqa: Y015
 
@@ -421,14 +780,17 @@ class CaptureResponse(_message.Message):
     RELEASED_FIELD_NUMBER: _builtins.int
     BALANCE_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
-    """The entry that was written."""
+    """The entry that was written; empty in a preview."""
     captured: _builtins.int
     """What became revenue."""
     released: _builtins.int
     """What went back to its lots."""
     replayed: _builtins.bool
     """True if an earlier request with this request_id had done it."""
+    held: _builtins.int
+    """What the hold still held after it; 0 if it ended."""
     @_builtins.property
     def balance(self) -> _types_pb2.Balance:
         """How the account stood after the entry."""
@@ -441,10 +803,11 @@ class CaptureResponse(_message.Message):
         released: _builtins.int = ...,
         balance: _types_pb2.Balance | None = ...,
         replayed: _builtins.bool = ...,
+        held: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "captured", b"captured", "entry_id", b"entry_id", "released", b"released", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "captured", b"captured", "entry_id", b"entry_id", "held", b"held", "released", b"released", "replayed", b"replayed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -459,10 +822,13 @@ class ReleaseRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     HOLD_ID_FIELD_NUMBER: _builtins.int
     MEMO_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Required; 1 to 128 printable ASCII characters."""
     hold_id: _builtins.str
     """The hold, as Hold named it."""
+    preview: _builtins.bool
+    """True: answer as if it were done, and write nothing."""
     @_builtins.property
     def memo(self) -> _types_pb2.Memo:
         """What to write beside the entry."""
@@ -473,10 +839,11 @@ class ReleaseRequest(_message.Message):
         request_id: _builtins.str = ...,
         hold_id: _builtins.str = ...,
         memo: _types_pb2.Memo | None = ...,
+        preview: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["memo", b"memo"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold_id", b"hold_id", "memo", b"memo", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold_id", b"hold_id", "memo", b"memo", "preview", b"preview", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -493,7 +860,7 @@ class ReleaseResponse(_message.Message):
     BALANCE_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
-    """The entry that was written."""
+    """The entry that was written; empty in a preview."""
     released: _builtins.int
     """What went back to its lots."""
     replayed: _builtins.bool
@@ -519,6 +886,537 @@ class ReleaseResponse(_message.Message):
 Global___ReleaseResponse: _TypeAlias = ReleaseResponse  # noqa: Y015
 
 @_typing.final
+class RefundRequest(_message.Message):
+    """What Refund takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _ExpiredLots:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ExpiredLotsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[RefundRequest._ExpiredLots.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        EXPIRED_LOTS_UNSPECIFIED: RefundRequest._ExpiredLots.ValueType  # 0
+        """As EXPIRED_LOTS_TO_ORIGINAL_LOT."""
+        EXPIRED_LOTS_TO_ORIGINAL_LOT: RefundRequest._ExpiredLots.ValueType  # 1
+        """They go back to the lot and lapse at once."""
+        EXPIRED_LOTS_EXTEND: RefundRequest._ExpiredLots.ValueType  # 2
+        """The lot runs out `lot_ttl` from now instead."""
+        EXPIRED_LOTS_NEW_LOT: RefundRequest._ExpiredLots.ValueType  # 3
+        """They become a new lot on the same terms, which runs out `lot_ttl` from now, or never."""
+
+    class ExpiredLots(_ExpiredLots, metaclass=_ExpiredLotsEnumTypeWrapper):
+        """What to do with credits whose lot has run out since."""
+
+    EXPIRED_LOTS_UNSPECIFIED: RefundRequest.ExpiredLots.ValueType  # 0
+    """As EXPIRED_LOTS_TO_ORIGINAL_LOT."""
+    EXPIRED_LOTS_TO_ORIGINAL_LOT: RefundRequest.ExpiredLots.ValueType  # 1
+    """They go back to the lot and lapse at once."""
+    EXPIRED_LOTS_EXTEND: RefundRequest.ExpiredLots.ValueType  # 2
+    """The lot runs out `lot_ttl` from now instead."""
+    EXPIRED_LOTS_NEW_LOT: RefundRequest.ExpiredLots.ValueType  # 3
+    """They become a new lot on the same terms, which runs out `lot_ttl` from now, or never."""
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ENTRY_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    EXPIRED_LOTS_FIELD_NUMBER: _builtins.int
+    LOT_TTL_FIELD_NUMBER: _builtins.int
+    MEMO_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Required; 1 to 128 printable ASCII characters."""
+    entry_id: _builtins.str
+    """The entry of a CheckAndDeduct or a Capture, as its answer or History named it."""
+    amount: _builtins.int
+    """Smallest units, 1 or more. Absent: all that is left of it."""
+    expired_lots: Global___RefundRequest.ExpiredLots.ValueType
+    """What to do with credits whose lot has run out since."""
+    preview: _builtins.bool
+    """True: answer as if it were done, and write nothing."""
+    @_builtins.property
+    def lot_ttl(self) -> _duration_pb2.Duration:
+        """More than 0, at most 36,500 days. Required with EXPIRED_LOTS_EXTEND, allowed with EXPIRED_LOTS_NEW_LOT."""
+
+    @_builtins.property
+    def memo(self) -> _types_pb2.Memo:
+        """What to write beside the entry."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        entry_id: _builtins.str = ...,
+        amount: _builtins.int | None = ...,
+        expired_lots: Global___RefundRequest.ExpiredLots.ValueType = ...,
+        lot_ttl: _duration_pb2.Duration | None = ...,
+        memo: _types_pb2.Memo | None = ...,
+        preview: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_amount", b"_amount", "amount", b"amount", "lot_ttl", b"lot_ttl", "memo", b"memo"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_amount", b"_amount", "amount", b"amount", "entry_id", b"entry_id", "expired_lots", b"expired_lots", "lot_ttl", b"lot_ttl", "memo", b"memo", "preview", b"preview", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__amount: _TypeAlias = _typing.Literal["amount"]  # noqa: Y015
+    _WhichOneofArgType__amount: _TypeAlias = _typing.Literal["_amount", b"_amount"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__amount) -> _WhichOneofReturnType__amount | None: ...
+
+Global___RefundRequest: _TypeAlias = RefundRequest  # noqa: Y015
+
+@_typing.final
+class RefundResponse(_message.Message):
+    """What Refund answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_ID_FIELD_NUMBER: _builtins.int
+    REFUNDED_FIELD_NUMBER: _builtins.int
+    LAPSED_FIELD_NUMBER: _builtins.int
+    REPAID_FIELD_NUMBER: _builtins.int
+    LOT_IDS_FIELD_NUMBER: _builtins.int
+    BALANCE_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    entry_id: _builtins.str
+    """The entry that was written; empty in a preview."""
+    refunded: _builtins.int
+    """What is no longer revenue, smallest units."""
+    lapsed: _builtins.int
+    """Of it, what came back to lots that have run out, and lapsed at once."""
+    repaid: _builtins.int
+    """Of it, what reduced what is owed."""
+    replayed: _builtins.bool
+    """True if an earlier request with this request_id had done it."""
+    @_builtins.property
+    def lot_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The lots it made; empty in a preview."""
+
+    @_builtins.property
+    def balance(self) -> _types_pb2.Balance:
+        """How the account stood after the entry."""
+
+    def __init__(
+        self,
+        *,
+        entry_id: _builtins.str = ...,
+        refunded: _builtins.int = ...,
+        lapsed: _builtins.int = ...,
+        repaid: _builtins.int = ...,
+        lot_ids: _abc.Iterable[_builtins.str] | None = ...,
+        balance: _types_pb2.Balance | None = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "entry_id", b"entry_id", "lapsed", b"lapsed", "lot_ids", b"lot_ids", "refunded", b"refunded", "repaid", b"repaid", "replayed", b"replayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundResponse: _TypeAlias = RefundResponse  # noqa: Y015
+
+@_typing.final
+class TransferRequest(_message.Message):
+    """What Transfer takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ASSET_FIELD_NUMBER: _builtins.int
+    TO_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    MEMO_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Required; 1 to 128 printable ASCII characters. It belongs to the giver's account."""
+    account_id: _builtins.str
+    """The customer who gives."""
+    asset: _builtins.str
+    """What is counted; empty means "credits"."""
+    to_account_id: _builtins.str
+    """The customer who receives, in the same asset; not the giver."""
+    amount: _builtins.int
+    """Smallest units, 1 or more."""
+    preview: _builtins.bool
+    """True: answer as if it were done, and write nothing."""
+    @_builtins.property
+    def memo(self) -> _types_pb2.Memo:
+        """What to write beside both entries."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        account_id: _builtins.str = ...,
+        asset: _builtins.str = ...,
+        to_account_id: _builtins.str = ...,
+        amount: _builtins.int = ...,
+        memo: _types_pb2.Memo | None = ...,
+        preview: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["memo", b"memo"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "asset", b"asset", "memo", b"memo", "preview", b"preview", "request_id", b"request_id", "to_account_id", b"to_account_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferRequest: _TypeAlias = TransferRequest  # noqa: Y015
+
+@_typing.final
+class TransferResponse(_message.Message):
+    """What Transfer answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_ID_FIELD_NUMBER: _builtins.int
+    TO_ENTRY_ID_FIELD_NUMBER: _builtins.int
+    BALANCE_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    entry_id: _builtins.str
+    """The giver's entry; empty in a preview."""
+    to_entry_id: _builtins.str
+    """The receiver's entry; empty in a preview."""
+    replayed: _builtins.bool
+    """True if an earlier request with this request_id had done it."""
+    @_builtins.property
+    def balance(self) -> _types_pb2.Balance:
+        """How the giver's account stood after the entry."""
+
+    def __init__(
+        self,
+        *,
+        entry_id: _builtins.str = ...,
+        to_entry_id: _builtins.str = ...,
+        balance: _types_pb2.Balance | None = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "entry_id", b"entry_id", "replayed", b"replayed", "to_entry_id", b"to_entry_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferResponse: _TypeAlias = TransferResponse  # noqa: Y015
+
+@_typing.final
+class BatchRequest(_message.Message):
+    """What Batch takes; as any request, at most 1 MiB."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    ATOMIC_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
+    atomic: _builtins.bool
+    """True: all or nothing."""
+    preview: _builtins.bool
+    """True: answer as if it were done, and write nothing."""
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchOperation]:
+        """1 to 1,000 changes."""
+
+    def __init__(
+        self,
+        *,
+        operations: _abc.Iterable[Global___BatchOperation] | None = ...,
+        atomic: _builtins.bool = ...,
+        preview: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["atomic", b"atomic", "operations", b"operations", "preview", b"preview"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchRequest: _TypeAlias = BatchRequest  # noqa: Y015
+
+@_typing.final
+class BatchOperation(_message.Message):
+    """One change of a Batch. Its own `preview` must be false: a batch is previewed as a whole."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPEN_ACCOUNT_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
+    CHECK_AND_DEDUCT_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    INCREASE_HOLD_FIELD_NUMBER: _builtins.int
+    EXTEND_HOLD_FIELD_NUMBER: _builtins.int
+    CAPTURE_FIELD_NUMBER: _builtins.int
+    RELEASE_FIELD_NUMBER: _builtins.int
+    REFUND_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    UPDATE_ACCOUNT_FIELD_NUMBER: _builtins.int
+    FREEZE_ACCOUNT_FIELD_NUMBER: _builtins.int
+    UNFREEZE_ACCOUNT_FIELD_NUMBER: _builtins.int
+    CLOSE_ACCOUNT_FIELD_NUMBER: _builtins.int
+    MERGE_ACCOUNTS_FIELD_NUMBER: _builtins.int
+    REVOKE_FIELD_NUMBER: _builtins.int
+    ADJUST_FIELD_NUMBER: _builtins.int
+    WRITE_OFF_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def open_account(self) -> Global___OpenAccountRequest:
+        """As OpenAccount takes it."""
+
+    @_builtins.property
+    def grant(self) -> Global___GrantRequest:
+        """As Grant takes it."""
+
+    @_builtins.property
+    def check_and_deduct(self) -> Global___CheckAndDeductRequest:
+        """As CheckAndDeduct takes it."""
+
+    @_builtins.property
+    def hold(self) -> Global___HoldRequest:
+        """As Hold takes it."""
+
+    @_builtins.property
+    def increase_hold(self) -> Global___IncreaseHoldRequest:
+        """As IncreaseHold takes it."""
+
+    @_builtins.property
+    def extend_hold(self) -> Global___ExtendHoldRequest:
+        """As ExtendHold takes it."""
+
+    @_builtins.property
+    def capture(self) -> Global___CaptureRequest:
+        """As Capture takes it."""
+
+    @_builtins.property
+    def release(self) -> Global___ReleaseRequest:
+        """As Release takes it."""
+
+    @_builtins.property
+    def refund(self) -> Global___RefundRequest:
+        """As Refund takes it."""
+
+    @_builtins.property
+    def transfer(self) -> Global___TransferRequest:
+        """As Transfer takes it."""
+
+    @_builtins.property
+    def update_account(self) -> _accounts_pb2.UpdateAccountRequest:
+        """As UpdateAccount takes it."""
+
+    @_builtins.property
+    def freeze_account(self) -> _accounts_pb2.FreezeAccountRequest:
+        """As FreezeAccount takes it."""
+
+    @_builtins.property
+    def unfreeze_account(self) -> _accounts_pb2.UnfreezeAccountRequest:
+        """As UnfreezeAccount takes it."""
+
+    @_builtins.property
+    def close_account(self) -> _accounts_pb2.CloseAccountRequest:
+        """As CloseAccount takes it."""
+
+    @_builtins.property
+    def merge_accounts(self) -> _accounts_pb2.MergeAccountsRequest:
+        """As MergeAccounts takes it."""
+
+    @_builtins.property
+    def revoke(self) -> _accounts_pb2.RevokeRequest:
+        """As Revoke takes it."""
+
+    @_builtins.property
+    def adjust(self) -> _accounts_pb2.AdjustRequest:
+        """As Adjust takes it."""
+
+    @_builtins.property
+    def write_off(self) -> _accounts_pb2.WriteOffRequest:
+        """As WriteOff takes it."""
+
+    def __init__(
+        self,
+        *,
+        open_account: Global___OpenAccountRequest | None = ...,
+        grant: Global___GrantRequest | None = ...,
+        check_and_deduct: Global___CheckAndDeductRequest | None = ...,
+        hold: Global___HoldRequest | None = ...,
+        increase_hold: Global___IncreaseHoldRequest | None = ...,
+        extend_hold: Global___ExtendHoldRequest | None = ...,
+        capture: Global___CaptureRequest | None = ...,
+        release: Global___ReleaseRequest | None = ...,
+        refund: Global___RefundRequest | None = ...,
+        transfer: Global___TransferRequest | None = ...,
+        update_account: _accounts_pb2.UpdateAccountRequest | None = ...,
+        freeze_account: _accounts_pb2.FreezeAccountRequest | None = ...,
+        unfreeze_account: _accounts_pb2.UnfreezeAccountRequest | None = ...,
+        close_account: _accounts_pb2.CloseAccountRequest | None = ...,
+        merge_accounts: _accounts_pb2.MergeAccountsRequest | None = ...,
+        revoke: _accounts_pb2.RevokeRequest | None = ...,
+        adjust: _accounts_pb2.AdjustRequest | None = ...,
+        write_off: _accounts_pb2.WriteOffRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adjust", b"adjust", "capture", b"capture", "check_and_deduct", b"check_and_deduct", "close_account", b"close_account", "extend_hold", b"extend_hold", "freeze_account", b"freeze_account", "grant", b"grant", "hold", b"hold", "increase_hold", b"increase_hold", "merge_accounts", b"merge_accounts", "open_account", b"open_account", "operation", b"operation", "refund", b"refund", "release", b"release", "revoke", b"revoke", "transfer", b"transfer", "unfreeze_account", b"unfreeze_account", "update_account", b"update_account", "write_off", b"write_off"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjust", b"adjust", "capture", b"capture", "check_and_deduct", b"check_and_deduct", "close_account", b"close_account", "extend_hold", b"extend_hold", "freeze_account", b"freeze_account", "grant", b"grant", "hold", b"hold", "increase_hold", b"increase_hold", "merge_accounts", b"merge_accounts", "open_account", b"open_account", "operation", b"operation", "refund", b"refund", "release", b"release", "revoke", b"revoke", "transfer", b"transfer", "unfreeze_account", b"unfreeze_account", "update_account", b"update_account", "write_off", b"write_off"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["open_account", "grant", "check_and_deduct", "hold", "increase_hold", "extend_hold", "capture", "release", "refund", "transfer", "update_account", "freeze_account", "unfreeze_account", "close_account", "merge_accounts", "revoke", "adjust", "write_off"]  # noqa: Y015
+    _WhichOneofArgType_operation: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_operation) -> _WhichOneofReturnType_operation | None: ...
+
+Global___BatchOperation: _TypeAlias = BatchOperation  # noqa: Y015
+
+@_typing.final
+class BatchResponse(_message.Message):
+    """What Batch answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchOutcome]:
+        """One per change, in their order."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___BatchOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchResponse: _TypeAlias = BatchResponse  # noqa: Y015
+
+@_typing.final
+class BatchOutcome(_message.Message):
+    """What became of one change of a Batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPEN_ACCOUNT_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
+    CHECK_AND_DEDUCT_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    INCREASE_HOLD_FIELD_NUMBER: _builtins.int
+    EXTEND_HOLD_FIELD_NUMBER: _builtins.int
+    CAPTURE_FIELD_NUMBER: _builtins.int
+    RELEASE_FIELD_NUMBER: _builtins.int
+    REFUND_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    UPDATE_ACCOUNT_FIELD_NUMBER: _builtins.int
+    FREEZE_ACCOUNT_FIELD_NUMBER: _builtins.int
+    UNFREEZE_ACCOUNT_FIELD_NUMBER: _builtins.int
+    CLOSE_ACCOUNT_FIELD_NUMBER: _builtins.int
+    MERGE_ACCOUNTS_FIELD_NUMBER: _builtins.int
+    REVOKE_FIELD_NUMBER: _builtins.int
+    ADJUST_FIELD_NUMBER: _builtins.int
+    WRITE_OFF_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def open_account(self) -> Global___OpenAccountResponse:
+        """As OpenAccount answers."""
+
+    @_builtins.property
+    def grant(self) -> Global___GrantResponse:
+        """As Grant answers."""
+
+    @_builtins.property
+    def check_and_deduct(self) -> Global___CheckAndDeductResponse:
+        """As CheckAndDeduct answers."""
+
+    @_builtins.property
+    def hold(self) -> Global___HoldResponse:
+        """As Hold answers."""
+
+    @_builtins.property
+    def increase_hold(self) -> Global___IncreaseHoldResponse:
+        """As IncreaseHold answers."""
+
+    @_builtins.property
+    def extend_hold(self) -> Global___ExtendHoldResponse:
+        """As ExtendHold answers."""
+
+    @_builtins.property
+    def capture(self) -> Global___CaptureResponse:
+        """As Capture answers."""
+
+    @_builtins.property
+    def release(self) -> Global___ReleaseResponse:
+        """As Release answers."""
+
+    @_builtins.property
+    def refund(self) -> Global___RefundResponse:
+        """As Refund answers."""
+
+    @_builtins.property
+    def transfer(self) -> Global___TransferResponse:
+        """As Transfer answers."""
+
+    @_builtins.property
+    def update_account(self) -> _accounts_pb2.UpdateAccountResponse:
+        """As UpdateAccount answers."""
+
+    @_builtins.property
+    def freeze_account(self) -> _accounts_pb2.FreezeAccountResponse:
+        """As FreezeAccount answers."""
+
+    @_builtins.property
+    def unfreeze_account(self) -> _accounts_pb2.UnfreezeAccountResponse:
+        """As UnfreezeAccount answers."""
+
+    @_builtins.property
+    def close_account(self) -> _accounts_pb2.CloseAccountResponse:
+        """As CloseAccount answers."""
+
+    @_builtins.property
+    def merge_accounts(self) -> _accounts_pb2.MergeAccountsResponse:
+        """As MergeAccounts answers."""
+
+    @_builtins.property
+    def revoke(self) -> _accounts_pb2.RevokeResponse:
+        """As Revoke answers."""
+
+    @_builtins.property
+    def adjust(self) -> _accounts_pb2.AdjustResponse:
+        """As Adjust answers."""
+
+    @_builtins.property
+    def write_off(self) -> _accounts_pb2.WriteOffResponse:
+        """As WriteOff answers."""
+
+    @_builtins.property
+    def error(self) -> _errors_pb2.Error:
+        """It was not done; why."""
+
+    def __init__(
+        self,
+        *,
+        open_account: Global___OpenAccountResponse | None = ...,
+        grant: Global___GrantResponse | None = ...,
+        check_and_deduct: Global___CheckAndDeductResponse | None = ...,
+        hold: Global___HoldResponse | None = ...,
+        increase_hold: Global___IncreaseHoldResponse | None = ...,
+        extend_hold: Global___ExtendHoldResponse | None = ...,
+        capture: Global___CaptureResponse | None = ...,
+        release: Global___ReleaseResponse | None = ...,
+        refund: Global___RefundResponse | None = ...,
+        transfer: Global___TransferResponse | None = ...,
+        update_account: _accounts_pb2.UpdateAccountResponse | None = ...,
+        freeze_account: _accounts_pb2.FreezeAccountResponse | None = ...,
+        unfreeze_account: _accounts_pb2.UnfreezeAccountResponse | None = ...,
+        close_account: _accounts_pb2.CloseAccountResponse | None = ...,
+        merge_accounts: _accounts_pb2.MergeAccountsResponse | None = ...,
+        revoke: _accounts_pb2.RevokeResponse | None = ...,
+        adjust: _accounts_pb2.AdjustResponse | None = ...,
+        write_off: _accounts_pb2.WriteOffResponse | None = ...,
+        error: _errors_pb2.Error | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adjust", b"adjust", "capture", b"capture", "check_and_deduct", b"check_and_deduct", "close_account", b"close_account", "error", b"error", "extend_hold", b"extend_hold", "freeze_account", b"freeze_account", "grant", b"grant", "hold", b"hold", "increase_hold", b"increase_hold", "merge_accounts", b"merge_accounts", "open_account", b"open_account", "outcome", b"outcome", "refund", b"refund", "release", b"release", "revoke", b"revoke", "transfer", b"transfer", "unfreeze_account", b"unfreeze_account", "update_account", b"update_account", "write_off", b"write_off"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjust", b"adjust", "capture", b"capture", "check_and_deduct", b"check_and_deduct", "close_account", b"close_account", "error", b"error", "extend_hold", b"extend_hold", "freeze_account", b"freeze_account", "grant", b"grant", "hold", b"hold", "increase_hold", b"increase_hold", "merge_accounts", b"merge_accounts", "open_account", b"open_account", "outcome", b"outcome", "refund", b"refund", "release", b"release", "revoke", b"revoke", "transfer", b"transfer", "unfreeze_account", b"unfreeze_account", "update_account", b"update_account", "write_off", b"write_off"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["open_account", "grant", "check_and_deduct", "hold", "increase_hold", "extend_hold", "capture", "release", "refund", "transfer", "update_account", "freeze_account", "unfreeze_account", "close_account", "merge_accounts", "revoke", "adjust", "write_off", "error"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___BatchOutcome: _TypeAlias = BatchOutcome  # noqa: Y015
+
+@_typing.final
 class GetBalanceRequest(_message.Message):
     """What GetBalance takes."""
 
@@ -526,19 +1424,33 @@ class GetBalanceRequest(_message.Message):
 
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     ASSET_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    EXPIRING_WITHIN_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     """The customer."""
     asset: _builtins.str
     """One asset; empty means all the customer has an account in."""
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """An instant that is past. Absent: now."""
+
+    @_builtins.property
+    def expiring_within(self) -> _duration_pb2.Duration:
+        """Asks for `expiring`: what runs out within this time from then on; more than 0, at most 36,500 days. Absent: not
+        asked.
+        """
+
     def __init__(
         self,
         *,
         account_id: _builtins.str = ...,
         asset: _builtins.str = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+        expiring_within: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "expiring_within", b"expiring_within"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "asset", b"asset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "as_of", b"as_of", "asset", b"asset", "expiring_within", b"expiring_within"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -575,8 +1487,8 @@ class GetBalanceResponse(_message.Message):
 Global___GetBalanceResponse: _TypeAlias = GetBalanceResponse  # noqa: Y015
 
 @_typing.final
-class HistoryRequest(_message.Message):
-    """What History takes."""
+class ListLotsRequest(_message.Message):
+    """What ListLots takes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -584,14 +1496,22 @@ class HistoryRequest(_message.Message):
     ASSET_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    INCLUDE_EMPTY_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     """The customer."""
     asset: _builtins.str
     """What is counted; empty means "credits"."""
     page_size: _builtins.int
-    """How many entries at most; 0 means 50, more than 500 means 500."""
+    """How many lots at most; 0 means 50, more than 500 means 500."""
     page_token: _builtins.str
-    """`next_page_token` of the page before; empty for the newest page."""
+    """`next_page_token` of the page before; empty for the first page."""
+    include_empty: _builtins.bool
+    """True: lots of which nothing remains and nothing is held are listed too, and all come newest first."""
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """An instant that is past. Absent: now."""
+
     def __init__(
         self,
         *,
@@ -599,10 +1519,231 @@ class HistoryRequest(_message.Message):
         asset: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        include_empty: _builtins.bool = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "asset", b"asset", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "as_of", b"as_of", "asset", b"asset", "include_empty", b"include_empty", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLotsRequest: _TypeAlias = ListLotsRequest  # noqa: Y015
+
+@_typing.final
+class ListLotsResponse(_message.Message):
+    """What ListLots answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the page after this one; empty on the last."""
+    @_builtins.property
+    def lots(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Lot]:
+        """In burn order; newest first if empty ones were asked for."""
+
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """The instant it is true for."""
+
+    def __init__(
+        self,
+        *,
+        lots: _abc.Iterable[_types_pb2.Lot] | None = ...,
+        next_page_token: _builtins.str = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "lots", b"lots", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLotsResponse: _TypeAlias = ListLotsResponse  # noqa: Y015
+
+@_typing.final
+class ListHoldsRequest(_message.Message):
+    """What ListHolds takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ASSET_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    """The customer."""
+    asset: _builtins.str
+    """What is counted; empty means "credits"."""
+    page_size: _builtins.int
+    """How many holds at most; 0 means 50, more than 500 means 500."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before; empty for the first page."""
+    state: _types_pb2.Hold.State.ValueType
+    """Only holds in this state. STATE_UNSPECIFIED: all."""
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """An instant that is past. Absent: now."""
+
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        asset: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        state: _types_pb2.Hold.State.ValueType = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "as_of", b"as_of", "asset", b"asset", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHoldsRequest: _TypeAlias = ListHoldsRequest  # noqa: Y015
+
+@_typing.final
+class ListHoldsResponse(_message.Message):
+    """What ListHolds answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    BALANCE_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the page after this one; empty on the last. A page of one state may have fewer holds than were asked for, even
+    none, where many had to be passed over to find them; there is a next page then.
+    """
+    @_builtins.property
+    def holds(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Hold]:
+        """Newest first."""
+
+    @_builtins.property
+    def balance(self) -> _types_pb2.Balance:
+        """How the account stands; of the same snapshot as the holds."""
+
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """The instant it is true for."""
+
+    def __init__(
+        self,
+        *,
+        holds: _abc.Iterable[_types_pb2.Hold] | None = ...,
+        next_page_token: _builtins.str = ...,
+        balance: _types_pb2.Balance | None = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "balance", b"balance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "balance", b"balance", "holds", b"holds", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHoldsResponse: _TypeAlias = ListHoldsResponse  # noqa: Y015
+
+@_typing.final
+class HistoryRequest(_message.Message):
+    """What History takes. An entry is listed if it is all that the filters ask for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Order:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[HistoryRequest._Order.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ORDER_UNSPECIFIED: HistoryRequest._Order.ValueType  # 0
+        """As ORDER_NEWEST_FIRST."""
+        ORDER_NEWEST_FIRST: HistoryRequest._Order.ValueType  # 1
+        """The newest."""
+        ORDER_OLDEST_FIRST: HistoryRequest._Order.ValueType  # 2
+        """The oldest."""
+
+    class Order(_Order, metaclass=_OrderEnumTypeWrapper):
+        """Which entries come first."""
+
+    ORDER_UNSPECIFIED: HistoryRequest.Order.ValueType  # 0
+    """As ORDER_NEWEST_FIRST."""
+    ORDER_NEWEST_FIRST: HistoryRequest.Order.ValueType  # 1
+    """The newest."""
+    ORDER_OLDEST_FIRST: HistoryRequest.Order.ValueType  # 2
+    """The oldest."""
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ASSET_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    LOT_ID_FIELD_NUMBER: _builtins.int
+    HOLD_ID_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    WITHOUT_LINES_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    """The customer."""
+    asset: _builtins.str
+    """What is counted; empty means "credits"."""
+    page_size: _builtins.int
+    """How many entries at most; 0 means 50, more than 500 means 500."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before; empty for the first page."""
+    reference: _builtins.str
+    """Only entries whose memo has this reference. Empty: all."""
+    operation: _builtins.str
+    """Only entries for this operation. Empty: all."""
+    lot_id: _builtins.str
+    """Only entries that have a line of this lot. Empty: all."""
+    hold_id: _builtins.str
+    """Only entries that made, changed or ended this hold. Empty: all."""
+    order: Global___HistoryRequest.Order.ValueType
+    """Which entries come first."""
+    without_lines: _builtins.bool
+    """True: entries are listed without their lines."""
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.Entry.Kind.ValueType]:
+        """Only entries of these kinds. Empty: all."""
+
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Only entries that took effect at this instant or later."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Only entries that took effect before this instant."""
+
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        asset: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        kinds: _abc.Iterable[_types_pb2.Entry.Kind.ValueType] | None = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        reference: _builtins.str = ...,
+        operation: _builtins.str = ...,
+        lot_id: _builtins.str = ...,
+        hold_id: _builtins.str = ...,
+        order: Global___HistoryRequest.Order.ValueType = ...,
+        without_lines: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "asset", b"asset", "hold_id", b"hold_id", "kinds", b"kinds", "lot_id", b"lot_id", "operation", b"operation", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "reference", b"reference", "since", b"since", "until", b"until", "without_lines", b"without_lines"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -617,10 +1758,12 @@ class HistoryResponse(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For the page after this one; empty on the last."""
+    """For the page after this one; empty on the last. A page may have fewer entries than were asked for, even none, where
+    many had to be passed over to find them; there is a next page then.
+    """
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Entry]:
-        """Newest first."""
+        """In the order asked for."""
 
     def __init__(
         self,

@@ -26,17 +26,23 @@ if _version_not_supported:
 
 
 class CreditServiceStub(object):
-    """Grants, holds and spends the credits of customers.
+    """Grants, holds, spends and gives back the credits of customers.
 
     Every change takes a `request_id`: 1 to 128 printable ASCII characters, unique per account. A repeat with the same
     content writes nothing of its own and is answered from the entry that the first one wrote, with `replayed` true; a
-    repeat with other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for
-    Capture and Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the
-    same request may succeed later. Every operation, a refused one or a repeat too, first writes what has run out on the
-    account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or may
-    not have been done: repeat it with the same request_id.
+    repeat with other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and that
+    the hold, entry or lot it names is there (HOLD_NOT_FOUND, ENTRY_NOT_FOUND, LOT_NOT_FOUND) are looked at before the
+    request_id. A refusal leaves no trace: the same request may succeed later. Every operation, a refused one or a repeat
+    too, first writes what has run out on the account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a
+    broken connection), the change may or may not have been done: repeat it with the same request_id.
 
-    An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists.
+    With `preview` true, a change is answered as if it were done, or refused as it would be, and nothing is written; the
+    ids of what it would make are empty.
+
+    An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists. Where
+    an asset's settings say `auto_open`, the first change that names an account opens it in the same step.
+    An `operation` says what credits are spent for, such as "image/generate": at most 100 letters, digits, "_", "-", ".",
+    ":" or "/", a letter or digit first. Lots with a scope and spend limits look at it.
     Instants lie in the years 1970 to 8999 and count to the microsecond; what is finer is cut off.
     """
 
@@ -56,6 +62,11 @@ class CreditServiceStub(object):
                 request_serializer=scrip_dot_v1_dot_credit__service__pb2.GrantRequest.SerializeToString,
                 response_deserializer=scrip_dot_v1_dot_credit__service__pb2.GrantResponse.FromString,
                 _registered_method=True)
+        self.Check = channel.unary_unary(
+                '/scrip.v1.CreditService/Check',
+                request_serializer=scrip_dot_v1_dot_credit__service__pb2.CheckRequest.SerializeToString,
+                response_deserializer=scrip_dot_v1_dot_credit__service__pb2.CheckResponse.FromString,
+                _registered_method=True)
         self.CheckAndDeduct = channel.unary_unary(
                 '/scrip.v1.CreditService/CheckAndDeduct',
                 request_serializer=scrip_dot_v1_dot_credit__service__pb2.CheckAndDeductRequest.SerializeToString,
@@ -65,6 +76,16 @@ class CreditServiceStub(object):
                 '/scrip.v1.CreditService/Hold',
                 request_serializer=scrip_dot_v1_dot_credit__service__pb2.HoldRequest.SerializeToString,
                 response_deserializer=scrip_dot_v1_dot_credit__service__pb2.HoldResponse.FromString,
+                _registered_method=True)
+        self.IncreaseHold = channel.unary_unary(
+                '/scrip.v1.CreditService/IncreaseHold',
+                request_serializer=scrip_dot_v1_dot_credit__service__pb2.IncreaseHoldRequest.SerializeToString,
+                response_deserializer=scrip_dot_v1_dot_credit__service__pb2.IncreaseHoldResponse.FromString,
+                _registered_method=True)
+        self.ExtendHold = channel.unary_unary(
+                '/scrip.v1.CreditService/ExtendHold',
+                request_serializer=scrip_dot_v1_dot_credit__service__pb2.ExtendHoldRequest.SerializeToString,
+                response_deserializer=scrip_dot_v1_dot_credit__service__pb2.ExtendHoldResponse.FromString,
                 _registered_method=True)
         self.Capture = channel.unary_unary(
                 '/scrip.v1.CreditService/Capture',
@@ -76,10 +97,35 @@ class CreditServiceStub(object):
                 request_serializer=scrip_dot_v1_dot_credit__service__pb2.ReleaseRequest.SerializeToString,
                 response_deserializer=scrip_dot_v1_dot_credit__service__pb2.ReleaseResponse.FromString,
                 _registered_method=True)
+        self.Refund = channel.unary_unary(
+                '/scrip.v1.CreditService/Refund',
+                request_serializer=scrip_dot_v1_dot_credit__service__pb2.RefundRequest.SerializeToString,
+                response_deserializer=scrip_dot_v1_dot_credit__service__pb2.RefundResponse.FromString,
+                _registered_method=True)
+        self.Transfer = channel.unary_unary(
+                '/scrip.v1.CreditService/Transfer',
+                request_serializer=scrip_dot_v1_dot_credit__service__pb2.TransferRequest.SerializeToString,
+                response_deserializer=scrip_dot_v1_dot_credit__service__pb2.TransferResponse.FromString,
+                _registered_method=True)
+        self.Batch = channel.unary_unary(
+                '/scrip.v1.CreditService/Batch',
+                request_serializer=scrip_dot_v1_dot_credit__service__pb2.BatchRequest.SerializeToString,
+                response_deserializer=scrip_dot_v1_dot_credit__service__pb2.BatchResponse.FromString,
+                _registered_method=True)
         self.GetBalance = channel.unary_unary(
                 '/scrip.v1.CreditService/GetBalance',
                 request_serializer=scrip_dot_v1_dot_credit__service__pb2.GetBalanceRequest.SerializeToString,
                 response_deserializer=scrip_dot_v1_dot_credit__service__pb2.GetBalanceResponse.FromString,
+                _registered_method=True)
+        self.ListLots = channel.unary_unary(
+                '/scrip.v1.CreditService/ListLots',
+                request_serializer=scrip_dot_v1_dot_credit__service__pb2.ListLotsRequest.SerializeToString,
+                response_deserializer=scrip_dot_v1_dot_credit__service__pb2.ListLotsResponse.FromString,
+                _registered_method=True)
+        self.ListHolds = channel.unary_unary(
+                '/scrip.v1.CreditService/ListHolds',
+                request_serializer=scrip_dot_v1_dot_credit__service__pb2.ListHoldsRequest.SerializeToString,
+                response_deserializer=scrip_dot_v1_dot_credit__service__pb2.ListHoldsResponse.FromString,
                 _registered_method=True)
         self.History = channel.unary_unary(
                 '/scrip.v1.CreditService/History',
@@ -89,23 +135,30 @@ class CreditServiceStub(object):
 
 
 class CreditServiceServicer(object):
-    """Grants, holds and spends the credits of customers.
+    """Grants, holds, spends and gives back the credits of customers.
 
     Every change takes a `request_id`: 1 to 128 printable ASCII characters, unique per account. A repeat with the same
     content writes nothing of its own and is answered from the entry that the first one wrote, with `replayed` true; a
-    repeat with other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for
-    Capture and Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the
-    same request may succeed later. Every operation, a refused one or a repeat too, first writes what has run out on the
-    account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or may
-    not have been done: repeat it with the same request_id.
+    repeat with other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and that
+    the hold, entry or lot it names is there (HOLD_NOT_FOUND, ENTRY_NOT_FOUND, LOT_NOT_FOUND) are looked at before the
+    request_id. A refusal leaves no trace: the same request may succeed later. Every operation, a refused one or a repeat
+    too, first writes what has run out on the account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a
+    broken connection), the change may or may not have been done: repeat it with the same request_id.
 
-    An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists.
+    With `preview` true, a change is answered as if it were done, or refused as it would be, and nothing is written; the
+    ids of what it would make are empty.
+
+    An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists. Where
+    an asset's settings say `auto_open`, the first change that names an account opens it in the same step.
+    An `operation` says what credits are spent for, such as "image/generate": at most 100 letters, digits, "_", "-", ".",
+    ":" or "/", a letter or digit first. Lots with a scope and spend limits look at it.
     Instants lie in the years 1970 to 8999 and count to the microsecond; what is finer is cut off.
     """
 
     def OpenAccount(self, request, context):
         """Opens an account of a customer in one asset.
-        Writes: the account's first entry, without lines.
+        Writes: the account's first entry; without lines, or with what the asset's settings give as a welcome:
+        Dr promotions — Cr available.
         Repeat: answered with the first entry, replayed.
         Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_EXISTS.
         Silence: repeat with the same request_id.
@@ -115,10 +168,13 @@ class CreditServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Grant(self, request, context):
-        """Puts credits into an account, as one lot with its own source, priority, effective time and expiry.
-        Writes: Dr payments, promotions or adjustments (by source) — Cr available.
+        """Puts credits into an account, as one lot with its own source, priority, effective time, expiry and scope. What is
+        owed is repaid from it at once, unless it is not effective yet, has a scope, or is free and the asset's settings do
+        not say that free credits repay debt.
+        Writes: Dr payments, promotions or adjustments (by source) — Cr available; Dr available — Cr owed for what is
+        repaid.
         Repeat: answered with the first entry, replayed, even when the lot has run out since.
-        Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, EXPIRY_IN_PAST,
+        Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, EXPIRY_IN_PAST,
         BALANCE_OVERFLOW.
         Silence: repeat with the same request_id.
         """
@@ -126,13 +182,26 @@ class CreditServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Check(self, request, context):
+        """Asks whether the customer may spend the amount, without spending it. An account that the asset's settings would
+        open is answered for as it would be opened.
+        Writes: nothing.
+        Refuses, in this order: ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND. What CheckAndDeduct would refuse beyond these is in the
+        answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CheckAndDeduct(self, request, context):
         """Asks whether the customer may spend the amount and, if so, spends it.
-        Writes: Dr available — Cr revenue, one line per lot burnt. Lots burn by priority (lower first), then the one that
-        expires sooner, without a cost before with one, lower cost per unit, granted earlier.
-        Repeat: answered with the first entry, replayed.
-        Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND,
-        INSUFFICIENT_CREDITS.
+        Writes: Dr available — Cr revenue, one line per lot burnt; Dr owed — Cr revenue for what is not there, as far as
+        the overdraft limit allows; Dr plans — Cr available and Dr available — Cr revenue if a plan covers all use. Lots
+        burn by priority (lower first), then the one that expires sooner, without a cost before with one, lower cost per
+        unit, granted earlier; those whose scope does not have the operation are passed over.
+        Repeat: answered with the first entry, replayed; so MODE_CLAMP takes the same amount.
+        Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN,
+        then with MODE_AUTHORIZE INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
         Silence: repeat with the same request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -141,23 +210,50 @@ class CreditServiceServicer(object):
 
     def Hold(self, request, context):
         """Sets credits aside until they are captured, released or the hold runs out.
-        Writes: Dr available — Cr held, one line per lot, in burn order. A lot that runs out while held stays good for
-        this hold.
+        Writes: Dr available — Cr held, one line per lot, in burn order; Dr plans — Cr available before it if a plan covers
+        all use.
         Repeat: answered with the first entry, replayed, even when the hold has ended since.
-        Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND,
-        INSUFFICIENT_CREDITS.
+        Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN,
+        INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, BALANCE_OVERFLOW.
         Silence: repeat with the same request_id; an unknown hold gives itself back when its ttl ends.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def IncreaseHold(self, request, context):
+        """Sets more credits aside for a hold.
+        Writes: Dr available — Cr held, one line per lot, in burn order.
+        Repeat: answered with the first entry, replayed, even when the hold has ended since.
+        Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, ACCOUNT_FROZEN, HOLD_NOT_ACTIVE,
+        INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, BALANCE_OVERFLOW.
+        Silence: repeat with the same request_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExtendHold(self, request, context):
+        """Lets a hold last longer.
+        Writes: an entry without lines.
+        Repeat: answered with the first entry, replayed, even when the hold has ended since.
+        Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, HOLD_NOT_ACTIVE.
+        Silence: repeat with the same request_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Capture(self, request, context):
-        """Turns a hold into revenue, wholly or partly, and gives the rest back to the lots it came from. Ends the hold.
-        Writes: Dr held — Cr revenue for what is captured, Dr held — Cr available for the rest, one line per lot; what comes
-        back to a lot that has run out lapses in the same entry: Dr available — Cr breakage.
+        """Turns a hold into revenue, wholly or partly. A final capture gives the rest back to the lots it came from and ends
+        the hold; another keeps the rest held. What is asked for beyond what is held burns lots, up to the hold's
+        tolerance.
+        Writes: Dr held — Cr revenue for what is captured, Dr available — Cr revenue for what goes beyond the hold,
+        Dr held — Cr available for the rest, one line per lot; what comes back to a lot that has run out lapses in the same
+        entry: Dr available — Cr breakage.
         Repeat: answered with the first entry, replayed.
-        Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, HOLD_NOT_ACTIVE, AMOUNT_ABOVE_HOLD.
+        Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, HOLD_NOT_ACTIVE, AMOUNT_ABOVE_HOLD, then
+        beyond the hold ACCOUNT_FROZEN, INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
         Silence: repeat with the same request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -169,27 +265,89 @@ class CreditServiceServicer(object):
         Writes: Dr held — Cr available, one line per lot; what comes back to a lot that has run out lapses in the same
         entry: Dr available — Cr breakage.
         Repeat: answered with the first entry, replayed.
-        Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, HOLD_NOT_ACTIVE.
+        Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, HOLD_NOT_ACTIVE.
         Silence: repeat with the same request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Refund(self, request, context):
+        """Gives back what a deduction or a capture took, wholly or partly, to the lots that were burnt, last burnt first.
+        Several refunds of one entry never give back more than it took. What had become owed reduces what is owed.
+        Writes: Dr revenue — Cr available, one line per lot; Dr revenue — Cr owed for what is owed of it; Dr available —
+        Cr breakage for what comes back to a lot that has run out, unless such lots are extended or made new.
+        Repeat: answered with the first entry, replayed.
+        Refuses, in this order: ENTRY_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, ENTRY_NOT_REFUNDABLE,
+        AMOUNT_ABOVE_REFUNDABLE, BALANCE_OVERFLOW.
+        Silence: repeat with the same request_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Transfer(self, request, context):
+        """Gives credits to another customer. Each lot that is drawn on becomes a lot there, with its expiry, scope and share
+        of the cost; both entries are written in one step.
+        Writes: Dr available — Cr transfers, one line per lot in burn order, whatever their scope; on the other account
+        Dr transfers — Cr available, one line per lot made.
+        Repeat: answered with the giver's entry, replayed.
+        Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN,
+        of the receiver ACCOUNT_NOT_FOUND and ACCOUNT_CLOSED, INSUFFICIENT_CREDITS, BALANCE_OVERFLOW.
+        Silence: repeat with the same request_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Batch(self, request, context):
+        """Does up to 1,000 changes in one call, in order; each sees what those before it did. Unless it is atomic, each has
+        its own outcome, and those that are refused or malformed do not stop the others.
+        Writes: for each, what its own call writes; of an atomic batch all, or nothing.
+        Repeat: for each, answered with its first entry, replayed.
+        Refuses: for each, what its own call refuses, in its outcome. An atomic batch that is refused ends the call with
+        the error of the first change that is refused, whose place in the list, from 0, is `operation` in the metadata.
+        Silence: repeat with the same request_ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetBalance(self, request, context):
-        """Tells how a customer stands, in one asset or in all. What has run out is not counted, whether or not it has been
-        written yet.
+        """Tells how a customer stands, or stood, in one asset or in all. What has run out is not counted, whether or not it
+        has been written yet.
         Writes: nothing.
-        Refuses, in this order: ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+        Refuses, in this order: INSTANT_IN_FUTURE, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLots(self, request, context):
+        """Lists the lots of an account that have anything in them, in the order they burn: what remains, what is held, when
+        each runs out. Or all lots, newest first.
+        Writes: nothing.
+        Refuses, in this order: INVALID_PAGE_TOKEN, INSTANT_IN_FUTURE, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListHolds(self, request, context):
+        """Lists the holds of an account, newest first, together with how it stands; both are of one snapshot.
+        Writes: nothing.
+        Refuses, in this order: INVALID_PAGE_TOKEN, INSTANT_IN_FUTURE, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def History(self, request, context):
-        """Lists the entries of an account, newest first. Lapses that have happened but are not written yet are included.
+        """Lists the entries of an account, newest first unless asked otherwise. Lapses that have happened but are not written
+        yet are included.
         Writes: nothing.
-        Refuses, in this order: INVALID_PAGE_TOKEN, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+        Refuses, in this order: LOT_NOT_FOUND and HOLD_NOT_FOUND if what is asked for is not of this account,
+        INVALID_PAGE_TOKEN, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -208,6 +366,11 @@ def add_CreditServiceServicer_to_server(servicer, server):
                     request_deserializer=scrip_dot_v1_dot_credit__service__pb2.GrantRequest.FromString,
                     response_serializer=scrip_dot_v1_dot_credit__service__pb2.GrantResponse.SerializeToString,
             ),
+            'Check': grpc.unary_unary_rpc_method_handler(
+                    servicer.Check,
+                    request_deserializer=scrip_dot_v1_dot_credit__service__pb2.CheckRequest.FromString,
+                    response_serializer=scrip_dot_v1_dot_credit__service__pb2.CheckResponse.SerializeToString,
+            ),
             'CheckAndDeduct': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckAndDeduct,
                     request_deserializer=scrip_dot_v1_dot_credit__service__pb2.CheckAndDeductRequest.FromString,
@@ -217,6 +380,16 @@ def add_CreditServiceServicer_to_server(servicer, server):
                     servicer.Hold,
                     request_deserializer=scrip_dot_v1_dot_credit__service__pb2.HoldRequest.FromString,
                     response_serializer=scrip_dot_v1_dot_credit__service__pb2.HoldResponse.SerializeToString,
+            ),
+            'IncreaseHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.IncreaseHold,
+                    request_deserializer=scrip_dot_v1_dot_credit__service__pb2.IncreaseHoldRequest.FromString,
+                    response_serializer=scrip_dot_v1_dot_credit__service__pb2.IncreaseHoldResponse.SerializeToString,
+            ),
+            'ExtendHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendHold,
+                    request_deserializer=scrip_dot_v1_dot_credit__service__pb2.ExtendHoldRequest.FromString,
+                    response_serializer=scrip_dot_v1_dot_credit__service__pb2.ExtendHoldResponse.SerializeToString,
             ),
             'Capture': grpc.unary_unary_rpc_method_handler(
                     servicer.Capture,
@@ -228,10 +401,35 @@ def add_CreditServiceServicer_to_server(servicer, server):
                     request_deserializer=scrip_dot_v1_dot_credit__service__pb2.ReleaseRequest.FromString,
                     response_serializer=scrip_dot_v1_dot_credit__service__pb2.ReleaseResponse.SerializeToString,
             ),
+            'Refund': grpc.unary_unary_rpc_method_handler(
+                    servicer.Refund,
+                    request_deserializer=scrip_dot_v1_dot_credit__service__pb2.RefundRequest.FromString,
+                    response_serializer=scrip_dot_v1_dot_credit__service__pb2.RefundResponse.SerializeToString,
+            ),
+            'Transfer': grpc.unary_unary_rpc_method_handler(
+                    servicer.Transfer,
+                    request_deserializer=scrip_dot_v1_dot_credit__service__pb2.TransferRequest.FromString,
+                    response_serializer=scrip_dot_v1_dot_credit__service__pb2.TransferResponse.SerializeToString,
+            ),
+            'Batch': grpc.unary_unary_rpc_method_handler(
+                    servicer.Batch,
+                    request_deserializer=scrip_dot_v1_dot_credit__service__pb2.BatchRequest.FromString,
+                    response_serializer=scrip_dot_v1_dot_credit__service__pb2.BatchResponse.SerializeToString,
+            ),
             'GetBalance': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBalance,
                     request_deserializer=scrip_dot_v1_dot_credit__service__pb2.GetBalanceRequest.FromString,
                     response_serializer=scrip_dot_v1_dot_credit__service__pb2.GetBalanceResponse.SerializeToString,
+            ),
+            'ListLots': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLots,
+                    request_deserializer=scrip_dot_v1_dot_credit__service__pb2.ListLotsRequest.FromString,
+                    response_serializer=scrip_dot_v1_dot_credit__service__pb2.ListLotsResponse.SerializeToString,
+            ),
+            'ListHolds': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHolds,
+                    request_deserializer=scrip_dot_v1_dot_credit__service__pb2.ListHoldsRequest.FromString,
+                    response_serializer=scrip_dot_v1_dot_credit__service__pb2.ListHoldsResponse.SerializeToString,
             ),
             'History': grpc.unary_unary_rpc_method_handler(
                     servicer.History,
@@ -247,17 +445,23 @@ def add_CreditServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CreditService(object):
-    """Grants, holds and spends the credits of customers.
+    """Grants, holds, spends and gives back the credits of customers.
 
     Every change takes a `request_id`: 1 to 128 printable ASCII characters, unique per account. A repeat with the same
     content writes nothing of its own and is answered from the entry that the first one wrote, with `replayed` true; a
-    repeat with other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for
-    Capture and Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the
-    same request may succeed later. Every operation, a refused one or a repeat too, first writes what has run out on the
-    account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or may
-    not have been done: repeat it with the same request_id.
+    repeat with other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and that
+    the hold, entry or lot it names is there (HOLD_NOT_FOUND, ENTRY_NOT_FOUND, LOT_NOT_FOUND) are looked at before the
+    request_id. A refusal leaves no trace: the same request may succeed later. Every operation, a refused one or a repeat
+    too, first writes what has run out on the account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a
+    broken connection), the change may or may not have been done: repeat it with the same request_id.
 
-    An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists.
+    With `preview` true, a change is answered as if it were done, or refused as it would be, and nothing is written; the
+    ids of what it would make are empty.
+
+    An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists. Where
+    an asset's settings say `auto_open`, the first change that names an account opens it in the same step.
+    An `operation` says what credits are spent for, such as "image/generate": at most 100 letters, digits, "_", "-", ".",
+    ":" or "/", a letter or digit first. Lots with a scope and spend limits look at it.
     Instants lie in the years 1970 to 8999 and count to the microsecond; what is finer is cut off.
     """
 
@@ -305,6 +509,33 @@ class CreditService(object):
             '/scrip.v1.CreditService/Grant',
             scrip_dot_v1_dot_credit__service__pb2.GrantRequest.SerializeToString,
             scrip_dot_v1_dot_credit__service__pb2.GrantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Check(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scrip.v1.CreditService/Check',
+            scrip_dot_v1_dot_credit__service__pb2.CheckRequest.SerializeToString,
+            scrip_dot_v1_dot_credit__service__pb2.CheckResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -370,6 +601,60 @@ class CreditService(object):
             _registered_method=True)
 
     @staticmethod
+    def IncreaseHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scrip.v1.CreditService/IncreaseHold',
+            scrip_dot_v1_dot_credit__service__pb2.IncreaseHoldRequest.SerializeToString,
+            scrip_dot_v1_dot_credit__service__pb2.IncreaseHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scrip.v1.CreditService/ExtendHold',
+            scrip_dot_v1_dot_credit__service__pb2.ExtendHoldRequest.SerializeToString,
+            scrip_dot_v1_dot_credit__service__pb2.ExtendHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Capture(request,
             target,
             options=(),
@@ -424,6 +709,87 @@ class CreditService(object):
             _registered_method=True)
 
     @staticmethod
+    def Refund(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scrip.v1.CreditService/Refund',
+            scrip_dot_v1_dot_credit__service__pb2.RefundRequest.SerializeToString,
+            scrip_dot_v1_dot_credit__service__pb2.RefundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Transfer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scrip.v1.CreditService/Transfer',
+            scrip_dot_v1_dot_credit__service__pb2.TransferRequest.SerializeToString,
+            scrip_dot_v1_dot_credit__service__pb2.TransferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Batch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scrip.v1.CreditService/Batch',
+            scrip_dot_v1_dot_credit__service__pb2.BatchRequest.SerializeToString,
+            scrip_dot_v1_dot_credit__service__pb2.BatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetBalance(request,
             target,
             options=(),
@@ -440,6 +806,60 @@ class CreditService(object):
             '/scrip.v1.CreditService/GetBalance',
             scrip_dot_v1_dot_credit__service__pb2.GetBalanceRequest.SerializeToString,
             scrip_dot_v1_dot_credit__service__pb2.GetBalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scrip.v1.CreditService/ListLots',
+            scrip_dot_v1_dot_credit__service__pb2.ListLotsRequest.SerializeToString,
+            scrip_dot_v1_dot_credit__service__pb2.ListLotsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHolds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scrip.v1.CreditService/ListHolds',
+            scrip_dot_v1_dot_credit__service__pb2.ListHoldsRequest.SerializeToString,
+            scrip_dot_v1_dot_credit__service__pb2.ListHoldsResponse.FromString,
             options,
             channel_credentials,
             insecure,

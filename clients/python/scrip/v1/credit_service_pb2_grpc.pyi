@@ -27,17 +27,23 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CreditServiceStub:
-    """Grants, holds and spends the credits of customers.
+    """Grants, holds, spends and gives back the credits of customers.
 
     Every change takes a `request_id`: 1 to 128 printable ASCII characters, unique per account. A repeat with the same
     content writes nothing of its own and is answered from the entry that the first one wrote, with `replayed` true; a
-    repeat with other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for
-    Capture and Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the
-    same request may succeed later. Every operation, a refused one or a repeat too, first writes what has run out on the
-    account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or may
-    not have been done: repeat it with the same request_id.
+    repeat with other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and that
+    the hold, entry or lot it names is there (HOLD_NOT_FOUND, ENTRY_NOT_FOUND, LOT_NOT_FOUND) are looked at before the
+    request_id. A refusal leaves no trace: the same request may succeed later. Every operation, a refused one or a repeat
+    too, first writes what has run out on the account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a
+    broken connection), the change may or may not have been done: repeat it with the same request_id.
 
-    An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists.
+    With `preview` true, a change is answered as if it were done, or refused as it would be, and nothing is written; the
+    ids of what it would make are empty.
+
+    An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists. Where
+    an asset's settings say `auto_open`, the first change that names an account opens it in the same step.
+    An `operation` says what credits are spent for, such as "image/generate": at most 100 letters, digits, "_", "-", ".",
+    ":" or "/", a letter or digit first. Lots with a scope and spend limits look at it.
     Instants lie in the years 1970 to 8999 and count to the microsecond; what is finer is cut off.
     """
 
@@ -47,43 +53,75 @@ class CreditServiceStub:
     def __new__(cls, channel: _aio.Channel) -> CreditServiceAsyncStub: ...
     OpenAccount: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.OpenAccountRequest, _credit_service_pb2.OpenAccountResponse]
     """Opens an account of a customer in one asset.
-    Writes: the account's first entry, without lines.
+    Writes: the account's first entry; without lines, or with what the asset's settings give as a welcome:
+    Dr promotions — Cr available.
     Repeat: answered with the first entry, replayed.
     Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_EXISTS.
     Silence: repeat with the same request_id.
     """
     Grant: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.GrantRequest, _credit_service_pb2.GrantResponse]
-    """Puts credits into an account, as one lot with its own source, priority, effective time and expiry.
-    Writes: Dr payments, promotions or adjustments (by source) — Cr available.
+    """Puts credits into an account, as one lot with its own source, priority, effective time, expiry and scope. What is
+    owed is repaid from it at once, unless it is not effective yet, has a scope, or is free and the asset's settings do
+    not say that free credits repay debt.
+    Writes: Dr payments, promotions or adjustments (by source) — Cr available; Dr available — Cr owed for what is
+    repaid.
     Repeat: answered with the first entry, replayed, even when the lot has run out since.
-    Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, EXPIRY_IN_PAST,
+    Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, EXPIRY_IN_PAST,
     BALANCE_OVERFLOW.
     Silence: repeat with the same request_id.
     """
+    Check: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.CheckRequest, _credit_service_pb2.CheckResponse]
+    """Asks whether the customer may spend the amount, without spending it. An account that the asset's settings would
+    open is answered for as it would be opened.
+    Writes: nothing.
+    Refuses, in this order: ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND. What CheckAndDeduct would refuse beyond these is in the
+    answer.
+    """
     CheckAndDeduct: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.CheckAndDeductRequest, _credit_service_pb2.CheckAndDeductResponse]
     """Asks whether the customer may spend the amount and, if so, spends it.
-    Writes: Dr available — Cr revenue, one line per lot burnt. Lots burn by priority (lower first), then the one that
-    expires sooner, without a cost before with one, lower cost per unit, granted earlier.
-    Repeat: answered with the first entry, replayed.
-    Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND,
-    INSUFFICIENT_CREDITS.
+    Writes: Dr available — Cr revenue, one line per lot burnt; Dr owed — Cr revenue for what is not there, as far as
+    the overdraft limit allows; Dr plans — Cr available and Dr available — Cr revenue if a plan covers all use. Lots
+    burn by priority (lower first), then the one that expires sooner, without a cost before with one, lower cost per
+    unit, granted earlier; those whose scope does not have the operation are passed over.
+    Repeat: answered with the first entry, replayed; so MODE_CLAMP takes the same amount.
+    Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN,
+    then with MODE_AUTHORIZE INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
     Silence: repeat with the same request_id.
     """
     Hold: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.HoldRequest, _credit_service_pb2.HoldResponse]
     """Sets credits aside until they are captured, released or the hold runs out.
-    Writes: Dr available — Cr held, one line per lot, in burn order. A lot that runs out while held stays good for
-    this hold.
+    Writes: Dr available — Cr held, one line per lot, in burn order; Dr plans — Cr available before it if a plan covers
+    all use.
     Repeat: answered with the first entry, replayed, even when the hold has ended since.
-    Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND,
-    INSUFFICIENT_CREDITS.
+    Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN,
+    INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, BALANCE_OVERFLOW.
     Silence: repeat with the same request_id; an unknown hold gives itself back when its ttl ends.
     """
+    IncreaseHold: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.IncreaseHoldRequest, _credit_service_pb2.IncreaseHoldResponse]
+    """Sets more credits aside for a hold.
+    Writes: Dr available — Cr held, one line per lot, in burn order.
+    Repeat: answered with the first entry, replayed, even when the hold has ended since.
+    Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, ACCOUNT_FROZEN, HOLD_NOT_ACTIVE,
+    INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, BALANCE_OVERFLOW.
+    Silence: repeat with the same request_id.
+    """
+    ExtendHold: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.ExtendHoldRequest, _credit_service_pb2.ExtendHoldResponse]
+    """Lets a hold last longer.
+    Writes: an entry without lines.
+    Repeat: answered with the first entry, replayed, even when the hold has ended since.
+    Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, HOLD_NOT_ACTIVE.
+    Silence: repeat with the same request_id.
+    """
     Capture: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.CaptureRequest, _credit_service_pb2.CaptureResponse]
-    """Turns a hold into revenue, wholly or partly, and gives the rest back to the lots it came from. Ends the hold.
-    Writes: Dr held — Cr revenue for what is captured, Dr held — Cr available for the rest, one line per lot; what comes
-    back to a lot that has run out lapses in the same entry: Dr available — Cr breakage.
+    """Turns a hold into revenue, wholly or partly. A final capture gives the rest back to the lots it came from and ends
+    the hold; another keeps the rest held. What is asked for beyond what is held burns lots, up to the hold's
+    tolerance.
+    Writes: Dr held — Cr revenue for what is captured, Dr available — Cr revenue for what goes beyond the hold,
+    Dr held — Cr available for the rest, one line per lot; what comes back to a lot that has run out lapses in the same
+    entry: Dr available — Cr breakage.
     Repeat: answered with the first entry, replayed.
-    Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, HOLD_NOT_ACTIVE, AMOUNT_ABOVE_HOLD.
+    Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, HOLD_NOT_ACTIVE, AMOUNT_ABOVE_HOLD, then
+    beyond the hold ACCOUNT_FROZEN, INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
     Silence: repeat with the same request_id.
     """
     Release: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.ReleaseRequest, _credit_service_pb2.ReleaseResponse]
@@ -91,77 +129,157 @@ class CreditServiceStub:
     Writes: Dr held — Cr available, one line per lot; what comes back to a lot that has run out lapses in the same
     entry: Dr available — Cr breakage.
     Repeat: answered with the first entry, replayed.
-    Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, HOLD_NOT_ACTIVE.
+    Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, HOLD_NOT_ACTIVE.
     Silence: repeat with the same request_id.
     """
+    Refund: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.RefundRequest, _credit_service_pb2.RefundResponse]
+    """Gives back what a deduction or a capture took, wholly or partly, to the lots that were burnt, last burnt first.
+    Several refunds of one entry never give back more than it took. What had become owed reduces what is owed.
+    Writes: Dr revenue — Cr available, one line per lot; Dr revenue — Cr owed for what is owed of it; Dr available —
+    Cr breakage for what comes back to a lot that has run out, unless such lots are extended or made new.
+    Repeat: answered with the first entry, replayed.
+    Refuses, in this order: ENTRY_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, ENTRY_NOT_REFUNDABLE,
+    AMOUNT_ABOVE_REFUNDABLE, BALANCE_OVERFLOW.
+    Silence: repeat with the same request_id.
+    """
+    Transfer: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.TransferRequest, _credit_service_pb2.TransferResponse]
+    """Gives credits to another customer. Each lot that is drawn on becomes a lot there, with its expiry, scope and share
+    of the cost; both entries are written in one step.
+    Writes: Dr available — Cr transfers, one line per lot in burn order, whatever their scope; on the other account
+    Dr transfers — Cr available, one line per lot made.
+    Repeat: answered with the giver's entry, replayed.
+    Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN,
+    of the receiver ACCOUNT_NOT_FOUND and ACCOUNT_CLOSED, INSUFFICIENT_CREDITS, BALANCE_OVERFLOW.
+    Silence: repeat with the same request_id.
+    """
+    Batch: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.BatchRequest, _credit_service_pb2.BatchResponse]
+    """Does up to 1,000 changes in one call, in order; each sees what those before it did. Unless it is atomic, each has
+    its own outcome, and those that are refused or malformed do not stop the others.
+    Writes: for each, what its own call writes; of an atomic batch all, or nothing.
+    Repeat: for each, answered with its first entry, replayed.
+    Refuses: for each, what its own call refuses, in its outcome. An atomic batch that is refused ends the call with
+    the error of the first change that is refused, whose place in the list, from 0, is `operation` in the metadata.
+    Silence: repeat with the same request_ids.
+    """
     GetBalance: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.GetBalanceRequest, _credit_service_pb2.GetBalanceResponse]
-    """Tells how a customer stands, in one asset or in all. What has run out is not counted, whether or not it has been
-    written yet.
+    """Tells how a customer stands, or stood, in one asset or in all. What has run out is not counted, whether or not it
+    has been written yet.
     Writes: nothing.
-    Refuses, in this order: ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+    Refuses, in this order: INSTANT_IN_FUTURE, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+    """
+    ListLots: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.ListLotsRequest, _credit_service_pb2.ListLotsResponse]
+    """Lists the lots of an account that have anything in them, in the order they burn: what remains, what is held, when
+    each runs out. Or all lots, newest first.
+    Writes: nothing.
+    Refuses, in this order: INVALID_PAGE_TOKEN, INSTANT_IN_FUTURE, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+    """
+    ListHolds: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.ListHoldsRequest, _credit_service_pb2.ListHoldsResponse]
+    """Lists the holds of an account, newest first, together with how it stands; both are of one snapshot.
+    Writes: nothing.
+    Refuses, in this order: INVALID_PAGE_TOKEN, INSTANT_IN_FUTURE, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
     """
     History: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.HistoryRequest, _credit_service_pb2.HistoryResponse]
-    """Lists the entries of an account, newest first. Lapses that have happened but are not written yet are included.
+    """Lists the entries of an account, newest first unless asked otherwise. Lapses that have happened but are not written
+    yet are included.
     Writes: nothing.
-    Refuses, in this order: INVALID_PAGE_TOKEN, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+    Refuses, in this order: LOT_NOT_FOUND and HOLD_NOT_FOUND if what is asked for is not of this account,
+    INVALID_PAGE_TOKEN, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
     """
 
 @_typing.type_check_only
 class CreditServiceAsyncStub(CreditServiceStub):
-    """Grants, holds and spends the credits of customers.
+    """Grants, holds, spends and gives back the credits of customers.
 
     Every change takes a `request_id`: 1 to 128 printable ASCII characters, unique per account. A repeat with the same
     content writes nothing of its own and is answered from the entry that the first one wrote, with `replayed` true; a
-    repeat with other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for
-    Capture and Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the
-    same request may succeed later. Every operation, a refused one or a repeat too, first writes what has run out on the
-    account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or may
-    not have been done: repeat it with the same request_id.
+    repeat with other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and that
+    the hold, entry or lot it names is there (HOLD_NOT_FOUND, ENTRY_NOT_FOUND, LOT_NOT_FOUND) are looked at before the
+    request_id. A refusal leaves no trace: the same request may succeed later. Every operation, a refused one or a repeat
+    too, first writes what has run out on the account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a
+    broken connection), the change may or may not have been done: repeat it with the same request_id.
 
-    An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists.
+    With `preview` true, a change is answered as if it were done, or refused as it would be, and nothing is written; the
+    ids of what it would make are empty.
+
+    An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists. Where
+    an asset's settings say `auto_open`, the first change that names an account opens it in the same step.
+    An `operation` says what credits are spent for, such as "image/generate": at most 100 letters, digits, "_", "-", ".",
+    ":" or "/", a letter or digit first. Lots with a scope and spend limits look at it.
     Instants lie in the years 1970 to 8999 and count to the microsecond; what is finer is cut off.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     OpenAccount: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.OpenAccountRequest, _credit_service_pb2.OpenAccountResponse]  # type: ignore[assignment]
     """Opens an account of a customer in one asset.
-    Writes: the account's first entry, without lines.
+    Writes: the account's first entry; without lines, or with what the asset's settings give as a welcome:
+    Dr promotions — Cr available.
     Repeat: answered with the first entry, replayed.
     Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_EXISTS.
     Silence: repeat with the same request_id.
     """
     Grant: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.GrantRequest, _credit_service_pb2.GrantResponse]  # type: ignore[assignment]
-    """Puts credits into an account, as one lot with its own source, priority, effective time and expiry.
-    Writes: Dr payments, promotions or adjustments (by source) — Cr available.
+    """Puts credits into an account, as one lot with its own source, priority, effective time, expiry and scope. What is
+    owed is repaid from it at once, unless it is not effective yet, has a scope, or is free and the asset's settings do
+    not say that free credits repay debt.
+    Writes: Dr payments, promotions or adjustments (by source) — Cr available; Dr available — Cr owed for what is
+    repaid.
     Repeat: answered with the first entry, replayed, even when the lot has run out since.
-    Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, EXPIRY_IN_PAST,
+    Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, EXPIRY_IN_PAST,
     BALANCE_OVERFLOW.
     Silence: repeat with the same request_id.
     """
+    Check: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.CheckRequest, _credit_service_pb2.CheckResponse]  # type: ignore[assignment]
+    """Asks whether the customer may spend the amount, without spending it. An account that the asset's settings would
+    open is answered for as it would be opened.
+    Writes: nothing.
+    Refuses, in this order: ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND. What CheckAndDeduct would refuse beyond these is in the
+    answer.
+    """
     CheckAndDeduct: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.CheckAndDeductRequest, _credit_service_pb2.CheckAndDeductResponse]  # type: ignore[assignment]
     """Asks whether the customer may spend the amount and, if so, spends it.
-    Writes: Dr available — Cr revenue, one line per lot burnt. Lots burn by priority (lower first), then the one that
-    expires sooner, without a cost before with one, lower cost per unit, granted earlier.
-    Repeat: answered with the first entry, replayed.
-    Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND,
-    INSUFFICIENT_CREDITS.
+    Writes: Dr available — Cr revenue, one line per lot burnt; Dr owed — Cr revenue for what is not there, as far as
+    the overdraft limit allows; Dr plans — Cr available and Dr available — Cr revenue if a plan covers all use. Lots
+    burn by priority (lower first), then the one that expires sooner, without a cost before with one, lower cost per
+    unit, granted earlier; those whose scope does not have the operation are passed over.
+    Repeat: answered with the first entry, replayed; so MODE_CLAMP takes the same amount.
+    Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN,
+    then with MODE_AUTHORIZE INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
     Silence: repeat with the same request_id.
     """
     Hold: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.HoldRequest, _credit_service_pb2.HoldResponse]  # type: ignore[assignment]
     """Sets credits aside until they are captured, released or the hold runs out.
-    Writes: Dr available — Cr held, one line per lot, in burn order. A lot that runs out while held stays good for
-    this hold.
+    Writes: Dr available — Cr held, one line per lot, in burn order; Dr plans — Cr available before it if a plan covers
+    all use.
     Repeat: answered with the first entry, replayed, even when the hold has ended since.
-    Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND,
-    INSUFFICIENT_CREDITS.
+    Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN,
+    INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, BALANCE_OVERFLOW.
     Silence: repeat with the same request_id; an unknown hold gives itself back when its ttl ends.
     """
+    IncreaseHold: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.IncreaseHoldRequest, _credit_service_pb2.IncreaseHoldResponse]  # type: ignore[assignment]
+    """Sets more credits aside for a hold.
+    Writes: Dr available — Cr held, one line per lot, in burn order.
+    Repeat: answered with the first entry, replayed, even when the hold has ended since.
+    Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, ACCOUNT_FROZEN, HOLD_NOT_ACTIVE,
+    INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, BALANCE_OVERFLOW.
+    Silence: repeat with the same request_id.
+    """
+    ExtendHold: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.ExtendHoldRequest, _credit_service_pb2.ExtendHoldResponse]  # type: ignore[assignment]
+    """Lets a hold last longer.
+    Writes: an entry without lines.
+    Repeat: answered with the first entry, replayed, even when the hold has ended since.
+    Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, HOLD_NOT_ACTIVE.
+    Silence: repeat with the same request_id.
+    """
     Capture: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.CaptureRequest, _credit_service_pb2.CaptureResponse]  # type: ignore[assignment]
-    """Turns a hold into revenue, wholly or partly, and gives the rest back to the lots it came from. Ends the hold.
-    Writes: Dr held — Cr revenue for what is captured, Dr held — Cr available for the rest, one line per lot; what comes
-    back to a lot that has run out lapses in the same entry: Dr available — Cr breakage.
+    """Turns a hold into revenue, wholly or partly. A final capture gives the rest back to the lots it came from and ends
+    the hold; another keeps the rest held. What is asked for beyond what is held burns lots, up to the hold's
+    tolerance.
+    Writes: Dr held — Cr revenue for what is captured, Dr available — Cr revenue for what goes beyond the hold,
+    Dr held — Cr available for the rest, one line per lot; what comes back to a lot that has run out lapses in the same
+    entry: Dr available — Cr breakage.
     Repeat: answered with the first entry, replayed.
-    Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, HOLD_NOT_ACTIVE, AMOUNT_ABOVE_HOLD.
+    Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, HOLD_NOT_ACTIVE, AMOUNT_ABOVE_HOLD, then
+    beyond the hold ACCOUNT_FROZEN, INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
     Silence: repeat with the same request_id.
     """
     Release: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.ReleaseRequest, _credit_service_pb2.ReleaseResponse]  # type: ignore[assignment]
@@ -169,33 +287,81 @@ class CreditServiceAsyncStub(CreditServiceStub):
     Writes: Dr held — Cr available, one line per lot; what comes back to a lot that has run out lapses in the same
     entry: Dr available — Cr breakage.
     Repeat: answered with the first entry, replayed.
-    Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, HOLD_NOT_ACTIVE.
+    Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, HOLD_NOT_ACTIVE.
     Silence: repeat with the same request_id.
     """
+    Refund: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.RefundRequest, _credit_service_pb2.RefundResponse]  # type: ignore[assignment]
+    """Gives back what a deduction or a capture took, wholly or partly, to the lots that were burnt, last burnt first.
+    Several refunds of one entry never give back more than it took. What had become owed reduces what is owed.
+    Writes: Dr revenue — Cr available, one line per lot; Dr revenue — Cr owed for what is owed of it; Dr available —
+    Cr breakage for what comes back to a lot that has run out, unless such lots are extended or made new.
+    Repeat: answered with the first entry, replayed.
+    Refuses, in this order: ENTRY_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, ENTRY_NOT_REFUNDABLE,
+    AMOUNT_ABOVE_REFUNDABLE, BALANCE_OVERFLOW.
+    Silence: repeat with the same request_id.
+    """
+    Transfer: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.TransferRequest, _credit_service_pb2.TransferResponse]  # type: ignore[assignment]
+    """Gives credits to another customer. Each lot that is drawn on becomes a lot there, with its expiry, scope and share
+    of the cost; both entries are written in one step.
+    Writes: Dr available — Cr transfers, one line per lot in burn order, whatever their scope; on the other account
+    Dr transfers — Cr available, one line per lot made.
+    Repeat: answered with the giver's entry, replayed.
+    Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN,
+    of the receiver ACCOUNT_NOT_FOUND and ACCOUNT_CLOSED, INSUFFICIENT_CREDITS, BALANCE_OVERFLOW.
+    Silence: repeat with the same request_id.
+    """
+    Batch: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.BatchRequest, _credit_service_pb2.BatchResponse]  # type: ignore[assignment]
+    """Does up to 1,000 changes in one call, in order; each sees what those before it did. Unless it is atomic, each has
+    its own outcome, and those that are refused or malformed do not stop the others.
+    Writes: for each, what its own call writes; of an atomic batch all, or nothing.
+    Repeat: for each, answered with its first entry, replayed.
+    Refuses: for each, what its own call refuses, in its outcome. An atomic batch that is refused ends the call with
+    the error of the first change that is refused, whose place in the list, from 0, is `operation` in the metadata.
+    Silence: repeat with the same request_ids.
+    """
     GetBalance: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.GetBalanceRequest, _credit_service_pb2.GetBalanceResponse]  # type: ignore[assignment]
-    """Tells how a customer stands, in one asset or in all. What has run out is not counted, whether or not it has been
-    written yet.
+    """Tells how a customer stands, or stood, in one asset or in all. What has run out is not counted, whether or not it
+    has been written yet.
     Writes: nothing.
-    Refuses, in this order: ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+    Refuses, in this order: INSTANT_IN_FUTURE, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+    """
+    ListLots: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.ListLotsRequest, _credit_service_pb2.ListLotsResponse]  # type: ignore[assignment]
+    """Lists the lots of an account that have anything in them, in the order they burn: what remains, what is held, when
+    each runs out. Or all lots, newest first.
+    Writes: nothing.
+    Refuses, in this order: INVALID_PAGE_TOKEN, INSTANT_IN_FUTURE, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+    """
+    ListHolds: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.ListHoldsRequest, _credit_service_pb2.ListHoldsResponse]  # type: ignore[assignment]
+    """Lists the holds of an account, newest first, together with how it stands; both are of one snapshot.
+    Writes: nothing.
+    Refuses, in this order: INVALID_PAGE_TOKEN, INSTANT_IN_FUTURE, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
     """
     History: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.HistoryRequest, _credit_service_pb2.HistoryResponse]  # type: ignore[assignment]
-    """Lists the entries of an account, newest first. Lapses that have happened but are not written yet are included.
+    """Lists the entries of an account, newest first unless asked otherwise. Lapses that have happened but are not written
+    yet are included.
     Writes: nothing.
-    Refuses, in this order: INVALID_PAGE_TOKEN, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+    Refuses, in this order: LOT_NOT_FOUND and HOLD_NOT_FOUND if what is asked for is not of this account,
+    INVALID_PAGE_TOKEN, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
     """
 
 class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Grants, holds and spends the credits of customers.
+    """Grants, holds, spends and gives back the credits of customers.
 
     Every change takes a `request_id`: 1 to 128 printable ASCII characters, unique per account. A repeat with the same
     content writes nothing of its own and is answered from the entry that the first one wrote, with `replayed` true; a
-    repeat with other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and, for
-    Capture and Release, the hold (HOLD_NOT_FOUND) are looked at before the request_id. A refusal leaves no trace: the
-    same request may succeed later. Every operation, a refused one or a repeat too, first writes what has run out on the
-    account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a broken connection), the change may or may
-    not have been done: repeat it with the same request_id.
+    repeat with other content is refused with REQUEST_ID_REUSED. Only the form of the request (INVALID_FIELD) and that
+    the hold, entry or lot it names is there (HOLD_NOT_FOUND, ENTRY_NOT_FOUND, LOT_NOT_FOUND) are looked at before the
+    request_id. A refusal leaves no trace: the same request may succeed later. Every operation, a refused one or a repeat
+    too, first writes what has run out on the account. If an answer is lost (UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, a
+    broken connection), the change may or may not have been done: repeat it with the same request_id.
 
-    An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists.
+    With `preview` true, a change is answered as if it were done, or refused as it would be, and nothing is written; the
+    ids of what it would make are empty.
+
+    An `account_id` is 1 to 128 printable ASCII characters. An empty `asset` means "credits", which always exists. Where
+    an asset's settings say `auto_open`, the first change that names an account opens it in the same step.
+    An `operation` says what credits are spent for, such as "image/generate": at most 100 letters, digits, "_", "-", ".",
+    ":" or "/", a letter or digit first. Lots with a scope and spend limits look at it.
     Instants lie in the years 1970 to 8999 and count to the microsecond; what is finer is cut off.
     """
 
@@ -206,7 +372,8 @@ class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_credit_service_pb2.OpenAccountResponse, _abc.Awaitable[_credit_service_pb2.OpenAccountResponse]]:
         """Opens an account of a customer in one asset.
-        Writes: the account's first entry, without lines.
+        Writes: the account's first entry; without lines, or with what the asset's settings give as a welcome:
+        Dr promotions — Cr available.
         Repeat: answered with the first entry, replayed.
         Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_EXISTS.
         Silence: repeat with the same request_id.
@@ -218,12 +385,28 @@ class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _credit_service_pb2.GrantRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_credit_service_pb2.GrantResponse, _abc.Awaitable[_credit_service_pb2.GrantResponse]]:
-        """Puts credits into an account, as one lot with its own source, priority, effective time and expiry.
-        Writes: Dr payments, promotions or adjustments (by source) — Cr available.
+        """Puts credits into an account, as one lot with its own source, priority, effective time, expiry and scope. What is
+        owed is repaid from it at once, unless it is not effective yet, has a scope, or is free and the asset's settings do
+        not say that free credits repay debt.
+        Writes: Dr payments, promotions or adjustments (by source) — Cr available; Dr available — Cr owed for what is
+        repaid.
         Repeat: answered with the first entry, replayed, even when the lot has run out since.
-        Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, EXPIRY_IN_PAST,
+        Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, EXPIRY_IN_PAST,
         BALANCE_OVERFLOW.
         Silence: repeat with the same request_id.
+        """
+
+    @_abc_1.abstractmethod
+    def Check(
+        self,
+        request: _credit_service_pb2.CheckRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_credit_service_pb2.CheckResponse, _abc.Awaitable[_credit_service_pb2.CheckResponse]]:
+        """Asks whether the customer may spend the amount, without spending it. An account that the asset's settings would
+        open is answered for as it would be opened.
+        Writes: nothing.
+        Refuses, in this order: ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND. What CheckAndDeduct would refuse beyond these is in the
+        answer.
         """
 
     @_abc_1.abstractmethod
@@ -233,11 +416,13 @@ class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_credit_service_pb2.CheckAndDeductResponse, _abc.Awaitable[_credit_service_pb2.CheckAndDeductResponse]]:
         """Asks whether the customer may spend the amount and, if so, spends it.
-        Writes: Dr available — Cr revenue, one line per lot burnt. Lots burn by priority (lower first), then the one that
-        expires sooner, without a cost before with one, lower cost per unit, granted earlier.
-        Repeat: answered with the first entry, replayed.
-        Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND,
-        INSUFFICIENT_CREDITS.
+        Writes: Dr available — Cr revenue, one line per lot burnt; Dr owed — Cr revenue for what is not there, as far as
+        the overdraft limit allows; Dr plans — Cr available and Dr available — Cr revenue if a plan covers all use. Lots
+        burn by priority (lower first), then the one that expires sooner, without a cost before with one, lower cost per
+        unit, granted earlier; those whose scope does not have the operation are passed over.
+        Repeat: answered with the first entry, replayed; so MODE_CLAMP takes the same amount.
+        Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN,
+        then with MODE_AUTHORIZE INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
         Silence: repeat with the same request_id.
         """
 
@@ -248,12 +433,39 @@ class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_credit_service_pb2.HoldResponse, _abc.Awaitable[_credit_service_pb2.HoldResponse]]:
         """Sets credits aside until they are captured, released or the hold runs out.
-        Writes: Dr available — Cr held, one line per lot, in burn order. A lot that runs out while held stays good for
-        this hold.
+        Writes: Dr available — Cr held, one line per lot, in burn order; Dr plans — Cr available before it if a plan covers
+        all use.
         Repeat: answered with the first entry, replayed, even when the hold has ended since.
-        Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND,
-        INSUFFICIENT_CREDITS.
+        Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN,
+        INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, BALANCE_OVERFLOW.
         Silence: repeat with the same request_id; an unknown hold gives itself back when its ttl ends.
+        """
+
+    @_abc_1.abstractmethod
+    def IncreaseHold(
+        self,
+        request: _credit_service_pb2.IncreaseHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_credit_service_pb2.IncreaseHoldResponse, _abc.Awaitable[_credit_service_pb2.IncreaseHoldResponse]]:
+        """Sets more credits aside for a hold.
+        Writes: Dr available — Cr held, one line per lot, in burn order.
+        Repeat: answered with the first entry, replayed, even when the hold has ended since.
+        Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, ACCOUNT_FROZEN, HOLD_NOT_ACTIVE,
+        INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, BALANCE_OVERFLOW.
+        Silence: repeat with the same request_id.
+        """
+
+    @_abc_1.abstractmethod
+    def ExtendHold(
+        self,
+        request: _credit_service_pb2.ExtendHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_credit_service_pb2.ExtendHoldResponse, _abc.Awaitable[_credit_service_pb2.ExtendHoldResponse]]:
+        """Lets a hold last longer.
+        Writes: an entry without lines.
+        Repeat: answered with the first entry, replayed, even when the hold has ended since.
+        Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, HOLD_NOT_ACTIVE.
+        Silence: repeat with the same request_id.
         """
 
     @_abc_1.abstractmethod
@@ -262,11 +474,15 @@ class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _credit_service_pb2.CaptureRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_credit_service_pb2.CaptureResponse, _abc.Awaitable[_credit_service_pb2.CaptureResponse]]:
-        """Turns a hold into revenue, wholly or partly, and gives the rest back to the lots it came from. Ends the hold.
-        Writes: Dr held — Cr revenue for what is captured, Dr held — Cr available for the rest, one line per lot; what comes
-        back to a lot that has run out lapses in the same entry: Dr available — Cr breakage.
+        """Turns a hold into revenue, wholly or partly. A final capture gives the rest back to the lots it came from and ends
+        the hold; another keeps the rest held. What is asked for beyond what is held burns lots, up to the hold's
+        tolerance.
+        Writes: Dr held — Cr revenue for what is captured, Dr available — Cr revenue for what goes beyond the hold,
+        Dr held — Cr available for the rest, one line per lot; what comes back to a lot that has run out lapses in the same
+        entry: Dr available — Cr breakage.
         Repeat: answered with the first entry, replayed.
-        Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, HOLD_NOT_ACTIVE, AMOUNT_ABOVE_HOLD.
+        Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, HOLD_NOT_ACTIVE, AMOUNT_ABOVE_HOLD, then
+        beyond the hold ACCOUNT_FROZEN, INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
         Silence: repeat with the same request_id.
         """
 
@@ -280,8 +496,55 @@ class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
         Writes: Dr held — Cr available, one line per lot; what comes back to a lot that has run out lapses in the same
         entry: Dr available — Cr breakage.
         Repeat: answered with the first entry, replayed.
-        Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, HOLD_NOT_ACTIVE.
+        Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, HOLD_NOT_ACTIVE.
         Silence: repeat with the same request_id.
+        """
+
+    @_abc_1.abstractmethod
+    def Refund(
+        self,
+        request: _credit_service_pb2.RefundRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_credit_service_pb2.RefundResponse, _abc.Awaitable[_credit_service_pb2.RefundResponse]]:
+        """Gives back what a deduction or a capture took, wholly or partly, to the lots that were burnt, last burnt first.
+        Several refunds of one entry never give back more than it took. What had become owed reduces what is owed.
+        Writes: Dr revenue — Cr available, one line per lot; Dr revenue — Cr owed for what is owed of it; Dr available —
+        Cr breakage for what comes back to a lot that has run out, unless such lots are extended or made new.
+        Repeat: answered with the first entry, replayed.
+        Refuses, in this order: ENTRY_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, ENTRY_NOT_REFUNDABLE,
+        AMOUNT_ABOVE_REFUNDABLE, BALANCE_OVERFLOW.
+        Silence: repeat with the same request_id.
+        """
+
+    @_abc_1.abstractmethod
+    def Transfer(
+        self,
+        request: _credit_service_pb2.TransferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_credit_service_pb2.TransferResponse, _abc.Awaitable[_credit_service_pb2.TransferResponse]]:
+        """Gives credits to another customer. Each lot that is drawn on becomes a lot there, with its expiry, scope and share
+        of the cost; both entries are written in one step.
+        Writes: Dr available — Cr transfers, one line per lot in burn order, whatever their scope; on the other account
+        Dr transfers — Cr available, one line per lot made.
+        Repeat: answered with the giver's entry, replayed.
+        Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN,
+        of the receiver ACCOUNT_NOT_FOUND and ACCOUNT_CLOSED, INSUFFICIENT_CREDITS, BALANCE_OVERFLOW.
+        Silence: repeat with the same request_id.
+        """
+
+    @_abc_1.abstractmethod
+    def Batch(
+        self,
+        request: _credit_service_pb2.BatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_credit_service_pb2.BatchResponse, _abc.Awaitable[_credit_service_pb2.BatchResponse]]:
+        """Does up to 1,000 changes in one call, in order; each sees what those before it did. Unless it is atomic, each has
+        its own outcome, and those that are refused or malformed do not stop the others.
+        Writes: for each, what its own call writes; of an atomic batch all, or nothing.
+        Repeat: for each, answered with its first entry, replayed.
+        Refuses: for each, what its own call refuses, in its outcome. An atomic batch that is refused ends the call with
+        the error of the first change that is refused, whose place in the list, from 0, is `operation` in the metadata.
+        Silence: repeat with the same request_ids.
         """
 
     @_abc_1.abstractmethod
@@ -290,10 +553,33 @@ class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _credit_service_pb2.GetBalanceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_credit_service_pb2.GetBalanceResponse, _abc.Awaitable[_credit_service_pb2.GetBalanceResponse]]:
-        """Tells how a customer stands, in one asset or in all. What has run out is not counted, whether or not it has been
-        written yet.
+        """Tells how a customer stands, or stood, in one asset or in all. What has run out is not counted, whether or not it
+        has been written yet.
         Writes: nothing.
-        Refuses, in this order: ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+        Refuses, in this order: INSTANT_IN_FUTURE, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListLots(
+        self,
+        request: _credit_service_pb2.ListLotsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_credit_service_pb2.ListLotsResponse, _abc.Awaitable[_credit_service_pb2.ListLotsResponse]]:
+        """Lists the lots of an account that have anything in them, in the order they burn: what remains, what is held, when
+        each runs out. Or all lots, newest first.
+        Writes: nothing.
+        Refuses, in this order: INVALID_PAGE_TOKEN, INSTANT_IN_FUTURE, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListHolds(
+        self,
+        request: _credit_service_pb2.ListHoldsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_credit_service_pb2.ListHoldsResponse, _abc.Awaitable[_credit_service_pb2.ListHoldsResponse]]:
+        """Lists the holds of an account, newest first, together with how it stands; both are of one snapshot.
+        Writes: nothing.
+        Refuses, in this order: INVALID_PAGE_TOKEN, INSTANT_IN_FUTURE, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -302,9 +588,11 @@ class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _credit_service_pb2.HistoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_credit_service_pb2.HistoryResponse, _abc.Awaitable[_credit_service_pb2.HistoryResponse]]:
-        """Lists the entries of an account, newest first. Lapses that have happened but are not written yet are included.
+        """Lists the entries of an account, newest first unless asked otherwise. Lapses that have happened but are not written
+        yet are included.
         Writes: nothing.
-        Refuses, in this order: INVALID_PAGE_TOKEN, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
+        Refuses, in this order: LOT_NOT_FOUND and HOLD_NOT_FOUND if what is asked for is not of this account,
+        INVALID_PAGE_TOKEN, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND.
         """
 
 def add_CreditServiceServicer_to_server(servicer: CreditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

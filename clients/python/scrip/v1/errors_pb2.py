@@ -22,15 +22,22 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15scrip/v1/errors.proto\x12\x08scrip.v1*\xaf\x05\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12#\n\x1f\x45RROR_REASON_INVALID_PAGE_TOKEN\x10\x02\x12\x1f\n\x1b\x45RROR_REASON_EXPIRY_IN_PAST\x10\x03\x12\"\n\x1e\x45RROR_REASON_ACCOUNT_NOT_FOUND\x10\n\x12 \n\x1c\x45RROR_REASON_ASSET_NOT_FOUND\x10\x0b\x12\x1f\n\x1b\x45RROR_REASON_HOLD_NOT_FOUND\x10\x0c\x12 \n\x1c\x45RROR_REASON_ENTRY_NOT_FOUND\x10\r\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\x14\x12\x1f\n\x1b\x45RROR_REASON_ACCOUNT_EXISTS\x10\x15\x12\x1d\n\x19\x45RROR_REASON_ASSET_EXISTS\x10\x16\x12%\n!ERROR_REASON_INSUFFICIENT_CREDITS\x10\x1e\x12 \n\x1c\x45RROR_REASON_HOLD_NOT_ACTIVE\x10\x1f\x12\"\n\x1e\x45RROR_REASON_AMOUNT_ABOVE_HOLD\x10 \x12!\n\x1d\x45RROR_REASON_BALANCE_OVERFLOW\x10!\x12\x1b\n\x17\x45RROR_REASON_QUEUE_FULL\x10(\x12%\n!ERROR_REASON_DATABASE_UNAVAILABLE\x10)\x12\x1e\n\x1a\x45RROR_REASON_SHUTTING_DOWN\x10*\x12 \n\x1c\x45RROR_REASON_DEADLINE_PASSED\x10+\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x32\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15scrip/v1/errors.proto\x12\x08scrip.v1\x1a\x1egoogle/protobuf/duration.proto\"\xc8\x01\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12/\n\x08metadata\x18\x04 \x03(\x0b\x32\x1d.scrip.v1.Error.MetadataEntry\x12.\n\x0bretry_delay\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\xe6\x08\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12#\n\x1f\x45RROR_REASON_INVALID_PAGE_TOKEN\x10\x02\x12\x1f\n\x1b\x45RROR_REASON_EXPIRY_IN_PAST\x10\x03\x12\"\n\x1e\x45RROR_REASON_INSTANT_IN_FUTURE\x10\x04\x12\"\n\x1e\x45RROR_REASON_ACCOUNT_NOT_FOUND\x10\n\x12 \n\x1c\x45RROR_REASON_ASSET_NOT_FOUND\x10\x0b\x12\x1f\n\x1b\x45RROR_REASON_HOLD_NOT_FOUND\x10\x0c\x12 \n\x1c\x45RROR_REASON_ENTRY_NOT_FOUND\x10\r\x12\x1e\n\x1a\x45RROR_REASON_LOT_NOT_FOUND\x10\x0e\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\x14\x12\x1f\n\x1b\x45RROR_REASON_ACCOUNT_EXISTS\x10\x15\x12\x1d\n\x19\x45RROR_REASON_ASSET_EXISTS\x10\x16\x12%\n!ERROR_REASON_INSUFFICIENT_CREDITS\x10\x1e\x12 \n\x1c\x45RROR_REASON_HOLD_NOT_ACTIVE\x10\x1f\x12\"\n\x1e\x45RROR_REASON_AMOUNT_ABOVE_HOLD\x10 \x12!\n\x1d\x45RROR_REASON_BALANCE_OVERFLOW\x10!\x12%\n!ERROR_REASON_ENTRY_NOT_REFUNDABLE\x10\"\x12(\n$ERROR_REASON_AMOUNT_ABOVE_REFUNDABLE\x10#\x12\'\n#ERROR_REASON_AMOUNT_ABOVE_REVOCABLE\x10$\x12\"\n\x1e\x45RROR_REASON_AMOUNT_ABOVE_OWED\x10%\x12$\n ERROR_REASON_SPEND_LIMIT_REACHED\x10&\x12\x1b\n\x17\x45RROR_REASON_QUEUE_FULL\x10(\x12%\n!ERROR_REASON_DATABASE_UNAVAILABLE\x10)\x12\x1e\n\x1a\x45RROR_REASON_SHUTTING_DOWN\x10*\x12 \n\x1c\x45RROR_REASON_DEADLINE_PASSED\x10+\x12\x1f\n\x1b\x45RROR_REASON_ACCOUNT_FROZEN\x10<\x12#\n\x1f\x45RROR_REASON_ACCOUNT_NOT_FROZEN\x10=\x12\x1f\n\x1b\x45RROR_REASON_ACCOUNT_CLOSED\x10>\x12\"\n\x1e\x45RROR_REASON_ACCOUNT_NOT_EMPTY\x10?\x12\"\n\x1e\x45RROR_REASON_ACCOUNT_HAS_HOLDS\x10@\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x32\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'scrip.v1.errors_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ERRORREASON']._serialized_start=36
-  _globals['_ERRORREASON']._serialized_end=723
+  _globals['_ERROR_METADATAENTRY']._loaded_options = None
+  _globals['_ERROR_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_ERRORREASON']._serialized_start=271
+  _globals['_ERRORREASON']._serialized_end=1397
+  _globals['_ERROR']._serialized_start=68
+  _globals['_ERROR']._serialized_end=268
+  _globals['_ERROR_METADATAENTRY']._serialized_start=221
+  _globals['_ERROR_METADATAENTRY']._serialized_end=268
 # @@protoc_insertion_point(module_scope)

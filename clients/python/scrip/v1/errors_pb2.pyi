@@ -9,16 +9,20 @@ are RFC 3339 in UTC. Malformed requests also carry google.rpc.BadRequest, and er
 google.rpc.RetryInfo.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -42,6 +46,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT. The grant would have run out already. Metadata: expires_at, now.
     Example: "expires_at 2026-01-01T00:00:00Z is not after now, 2026-02-01T00:00:00Z. Name a later instant."
     """
+    ERROR_REASON_INSTANT_IN_FUTURE: _ErrorReason.ValueType  # 4
+    """INVALID_ARGUMENT. What was asked for as of an instant that is still to come. Metadata: as_of, now.
+    Example: "as_of 2026-02-01T00:00:00Z is after now, 2026-01-01T00:00:00Z. Name an instant that is past."
+    """
     ERROR_REASON_ACCOUNT_NOT_FOUND: _ErrorReason.ValueType  # 10
     """NOT_FOUND. No account of this customer in this asset. Metadata: account_id, asset (empty if all were asked for).
     Example: "Account acme has no credits account. Open it with OpenAccount first."
@@ -58,6 +66,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND. No entry has this id. Metadata: entry_id.
     Example: "No entry has the id en_…. Use an entry_id that a change or History answered with."
     """
+    ERROR_REASON_LOT_NOT_FOUND: _ErrorReason.ValueType  # 14
+    """NOT_FOUND. No lot has this id. Metadata: lot_id.
+    Example: "No lot has the id lt_…. Use a lot_id that a change or ListLots answered with."
+    """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 20
     """ALREADY_EXISTS. The account's request_id was used for something else. Metadata: request_id, entry_id, fields (the
     names of those that differ, comma-separated).
@@ -73,8 +85,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_INSUFFICIENT_CREDITS: _ErrorReason.ValueType  # 30
     """FAILED_PRECONDITION. Not enough is available. Metadata: account_id, asset, scale, available, pending, held,
-    required, shortfall, and held_until (when the first open hold runs out) if something is held.
-    Example: "Account acme has 40 credits available; this needs 60. Grant credits or ask for less."
+    required, shortfall (what lots that may pay for it lack), out_of_scope (of what is available, what may only pay for
+    other operations) if any is, overdraft (how much more may become owed) if any may, and held_until (when the first
+    open hold runs out) if something is held.
+    Example: "Account acme has 40 credits available (10 of them for other operations) and may owe 5 more; this needs
+    60. Grant credits or ask for less."
     """
     ERROR_REASON_HOLD_NOT_ACTIVE: _ErrorReason.ValueType  # 31
     """FAILED_PRECONDITION. The hold was captured, released or ran out. Metadata: hold_id, state
@@ -82,14 +97,40 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: "Hold hd_… was captured at 2026-02-01T00:00:00Z. Make a new hold."
     """
     ERROR_REASON_AMOUNT_ABOVE_HOLD: _ErrorReason.ValueType  # 32
-    """FAILED_PRECONDITION. The capture is above what the hold has. Metadata: hold_id, account_id, asset,
-    scale, held, required.
-    Example: "Hold hd_… holds 60; 61 cannot be captured. Capture at most 60."
+    """FAILED_PRECONDITION. The capture is above what the hold has and tolerates. Metadata: hold_id, account_id, asset,
+    scale, held, capturable (the tolerance included), required.
+    Example: "Hold hd_… holds 60; 66 cannot be captured. Capture at most 65."
     """
     ERROR_REASON_BALANCE_OVERFLOW: _ErrorReason.ValueType  # 33
-    """FAILED_PRECONDITION. Available, pending and held together would be above 9223372036854775807. Metadata: account_id,
-    asset, scale, available, pending, held, amount, limit.
+    """FAILED_PRECONDITION. A sum of the account (available, pending and held together, or owed) or of a hold would be
+    above 9223372036854775807. Metadata: account_id, asset, scale, available, pending, held, amount, limit.
     Example: "Account acme cannot take 2 more credits: a balance ends at 9223372036854775807."
+    """
+    ERROR_REASON_ENTRY_NOT_REFUNDABLE: _ErrorReason.ValueType  # 34
+    """FAILED_PRECONDITION. The entry is not one that can be refunded: only deductions and captures can. Metadata:
+    entry_id, kind (of the entry, such as grant).
+    Example: "Entry en_… is of kind grant. Refund an entry of kind deduct or capture."
+    """
+    ERROR_REASON_AMOUNT_ABOVE_REFUNDABLE: _ErrorReason.ValueType  # 35
+    """FAILED_PRECONDITION. The refund is above what is left of the entry. Metadata: entry_id, account_id, asset, scale,
+    refundable, required.
+    Example: "Of entry en_… 20 can still be refunded; 30 cannot. Refund at most 20."
+    """
+    ERROR_REASON_AMOUNT_ABOVE_REVOCABLE: _ErrorReason.ValueType  # 36
+    """FAILED_PRECONDITION. The revocation is above what can be taken back of the lot. Metadata: lot_id, account_id,
+    asset, scale, revocable, required.
+    Example: "Of lot lt_… 20 can be revoked; 30 cannot. Revoke at most 20."
+    """
+    ERROR_REASON_AMOUNT_ABOVE_OWED: _ErrorReason.ValueType  # 37
+    """FAILED_PRECONDITION. The write-off is above what is owed. Metadata: account_id, asset, scale, available, pending,
+    held, owed, required.
+    Example: "Account acme owes 20 credits; 30 cannot be written off. Write off at most 20."
+    """
+    ERROR_REASON_SPEND_LIMIT_REACHED: _ErrorReason.ValueType  # 38
+    """FAILED_PRECONDITION. A spend limit of the account has no room for it. Metadata: account_id, asset, scale, limit
+    (its name), limit_amount, used, required, and frees_at (when room next comes free) if time alone frees any.
+    Example: "Limit daily lets account acme spend 100 credits, of which 80 are used; this needs 30. Room comes free at
+    2026-02-01T00:00:00Z."
     """
     ERROR_REASON_QUEUE_FULL: _ErrorReason.ValueType  # 40
     """RESOURCE_EXHAUSTED. Too many changes are waiting; carries RetryInfo. Metadata: queue_max,
@@ -107,6 +148,30 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DEADLINE_PASSED: _ErrorReason.ValueType  # 43
     """DEADLINE_EXCEEDED. The caller's deadline passed before the change was decided; nothing was written.
     Example: "The deadline passed before this was decided; nothing was written."
+    """
+    ERROR_REASON_ACCOUNT_FROZEN: _ErrorReason.ValueType  # 60
+    """FAILED_PRECONDITION. The account is frozen and spends nothing. Metadata: account_id, asset.
+    Example: "The credits account of acme is frozen. Unfreeze it with UnfreezeAccount first."
+    """
+    ERROR_REASON_ACCOUNT_NOT_FROZEN: _ErrorReason.ValueType  # 61
+    """FAILED_PRECONDITION. The account is not frozen, so it cannot be unfrozen. Metadata: account_id, asset.
+    Example: "The credits account of acme is not frozen."
+    """
+    ERROR_REASON_ACCOUNT_CLOSED: _ErrorReason.ValueType  # 62
+    """FAILED_PRECONDITION. The account is closed, for ever. Metadata: account_id, asset.
+    Example: "The credits account of acme is closed. Use another account."
+    """
+    ERROR_REASON_ACCOUNT_NOT_EMPTY: _ErrorReason.ValueType  # 63
+    """FAILED_PRECONDITION. Something is left in the account, so it cannot be closed. Metadata: account_id, asset, scale,
+    available, pending, held, owed, holds (how many are open).
+    Example: "Account acme has 40 credits available, 0 pending, 60 held by 1 open holds, and owes 0. Close it when
+    nothing is left."
+    """
+    ERROR_REASON_ACCOUNT_HAS_HOLDS: _ErrorReason.ValueType  # 64
+    """FAILED_PRECONDITION. The account has open holds, so it cannot be merged. Metadata: account_id, asset, scale,
+    available, pending, held, held_until (when the first of them runs out).
+    Example: "Account acme has open holds of 60 credits, the first until 2026-02-01T00:00:00Z. Capture or release them
+    first."
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 50
     """INTERNAL. A bug in Scrip; the log has the details under the id. Metadata: incident_id.
@@ -130,6 +195,10 @@ ERROR_REASON_EXPIRY_IN_PAST: ErrorReason.ValueType  # 3
 """INVALID_ARGUMENT. The grant would have run out already. Metadata: expires_at, now.
 Example: "expires_at 2026-01-01T00:00:00Z is not after now, 2026-02-01T00:00:00Z. Name a later instant."
 """
+ERROR_REASON_INSTANT_IN_FUTURE: ErrorReason.ValueType  # 4
+"""INVALID_ARGUMENT. What was asked for as of an instant that is still to come. Metadata: as_of, now.
+Example: "as_of 2026-02-01T00:00:00Z is after now, 2026-01-01T00:00:00Z. Name an instant that is past."
+"""
 ERROR_REASON_ACCOUNT_NOT_FOUND: ErrorReason.ValueType  # 10
 """NOT_FOUND. No account of this customer in this asset. Metadata: account_id, asset (empty if all were asked for).
 Example: "Account acme has no credits account. Open it with OpenAccount first."
@@ -146,6 +215,10 @@ ERROR_REASON_ENTRY_NOT_FOUND: ErrorReason.ValueType  # 13
 """NOT_FOUND. No entry has this id. Metadata: entry_id.
 Example: "No entry has the id en_…. Use an entry_id that a change or History answered with."
 """
+ERROR_REASON_LOT_NOT_FOUND: ErrorReason.ValueType  # 14
+"""NOT_FOUND. No lot has this id. Metadata: lot_id.
+Example: "No lot has the id lt_…. Use a lot_id that a change or ListLots answered with."
+"""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 20
 """ALREADY_EXISTS. The account's request_id was used for something else. Metadata: request_id, entry_id, fields (the
 names of those that differ, comma-separated).
@@ -161,8 +234,11 @@ Example: "Asset credits has scale 0 for ever; it cannot become 2. Define another
 """
 ERROR_REASON_INSUFFICIENT_CREDITS: ErrorReason.ValueType  # 30
 """FAILED_PRECONDITION. Not enough is available. Metadata: account_id, asset, scale, available, pending, held,
-required, shortfall, and held_until (when the first open hold runs out) if something is held.
-Example: "Account acme has 40 credits available; this needs 60. Grant credits or ask for less."
+required, shortfall (what lots that may pay for it lack), out_of_scope (of what is available, what may only pay for
+other operations) if any is, overdraft (how much more may become owed) if any may, and held_until (when the first
+open hold runs out) if something is held.
+Example: "Account acme has 40 credits available (10 of them for other operations) and may owe 5 more; this needs
+60. Grant credits or ask for less."
 """
 ERROR_REASON_HOLD_NOT_ACTIVE: ErrorReason.ValueType  # 31
 """FAILED_PRECONDITION. The hold was captured, released or ran out. Metadata: hold_id, state
@@ -170,14 +246,40 @@ ERROR_REASON_HOLD_NOT_ACTIVE: ErrorReason.ValueType  # 31
 Example: "Hold hd_… was captured at 2026-02-01T00:00:00Z. Make a new hold."
 """
 ERROR_REASON_AMOUNT_ABOVE_HOLD: ErrorReason.ValueType  # 32
-"""FAILED_PRECONDITION. The capture is above what the hold has. Metadata: hold_id, account_id, asset,
-scale, held, required.
-Example: "Hold hd_… holds 60; 61 cannot be captured. Capture at most 60."
+"""FAILED_PRECONDITION. The capture is above what the hold has and tolerates. Metadata: hold_id, account_id, asset,
+scale, held, capturable (the tolerance included), required.
+Example: "Hold hd_… holds 60; 66 cannot be captured. Capture at most 65."
 """
 ERROR_REASON_BALANCE_OVERFLOW: ErrorReason.ValueType  # 33
-"""FAILED_PRECONDITION. Available, pending and held together would be above 9223372036854775807. Metadata: account_id,
-asset, scale, available, pending, held, amount, limit.
+"""FAILED_PRECONDITION. A sum of the account (available, pending and held together, or owed) or of a hold would be
+above 9223372036854775807. Metadata: account_id, asset, scale, available, pending, held, amount, limit.
 Example: "Account acme cannot take 2 more credits: a balance ends at 9223372036854775807."
+"""
+ERROR_REASON_ENTRY_NOT_REFUNDABLE: ErrorReason.ValueType  # 34
+"""FAILED_PRECONDITION. The entry is not one that can be refunded: only deductions and captures can. Metadata:
+entry_id, kind (of the entry, such as grant).
+Example: "Entry en_… is of kind grant. Refund an entry of kind deduct or capture."
+"""
+ERROR_REASON_AMOUNT_ABOVE_REFUNDABLE: ErrorReason.ValueType  # 35
+"""FAILED_PRECONDITION. The refund is above what is left of the entry. Metadata: entry_id, account_id, asset, scale,
+refundable, required.
+Example: "Of entry en_… 20 can still be refunded; 30 cannot. Refund at most 20."
+"""
+ERROR_REASON_AMOUNT_ABOVE_REVOCABLE: ErrorReason.ValueType  # 36
+"""FAILED_PRECONDITION. The revocation is above what can be taken back of the lot. Metadata: lot_id, account_id,
+asset, scale, revocable, required.
+Example: "Of lot lt_… 20 can be revoked; 30 cannot. Revoke at most 20."
+"""
+ERROR_REASON_AMOUNT_ABOVE_OWED: ErrorReason.ValueType  # 37
+"""FAILED_PRECONDITION. The write-off is above what is owed. Metadata: account_id, asset, scale, available, pending,
+held, owed, required.
+Example: "Account acme owes 20 credits; 30 cannot be written off. Write off at most 20."
+"""
+ERROR_REASON_SPEND_LIMIT_REACHED: ErrorReason.ValueType  # 38
+"""FAILED_PRECONDITION. A spend limit of the account has no room for it. Metadata: account_id, asset, scale, limit
+(its name), limit_amount, used, required, and frees_at (when room next comes free) if time alone frees any.
+Example: "Limit daily lets account acme spend 100 credits, of which 80 are used; this needs 30. Room comes free at
+2026-02-01T00:00:00Z."
 """
 ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 40
 """RESOURCE_EXHAUSTED. Too many changes are waiting; carries RetryInfo. Metadata: queue_max,
@@ -196,8 +298,96 @@ ERROR_REASON_DEADLINE_PASSED: ErrorReason.ValueType  # 43
 """DEADLINE_EXCEEDED. The caller's deadline passed before the change was decided; nothing was written.
 Example: "The deadline passed before this was decided; nothing was written."
 """
+ERROR_REASON_ACCOUNT_FROZEN: ErrorReason.ValueType  # 60
+"""FAILED_PRECONDITION. The account is frozen and spends nothing. Metadata: account_id, asset.
+Example: "The credits account of acme is frozen. Unfreeze it with UnfreezeAccount first."
+"""
+ERROR_REASON_ACCOUNT_NOT_FROZEN: ErrorReason.ValueType  # 61
+"""FAILED_PRECONDITION. The account is not frozen, so it cannot be unfrozen. Metadata: account_id, asset.
+Example: "The credits account of acme is not frozen."
+"""
+ERROR_REASON_ACCOUNT_CLOSED: ErrorReason.ValueType  # 62
+"""FAILED_PRECONDITION. The account is closed, for ever. Metadata: account_id, asset.
+Example: "The credits account of acme is closed. Use another account."
+"""
+ERROR_REASON_ACCOUNT_NOT_EMPTY: ErrorReason.ValueType  # 63
+"""FAILED_PRECONDITION. Something is left in the account, so it cannot be closed. Metadata: account_id, asset, scale,
+available, pending, held, owed, holds (how many are open).
+Example: "Account acme has 40 credits available, 0 pending, 60 held by 1 open holds, and owes 0. Close it when
+nothing is left."
+"""
+ERROR_REASON_ACCOUNT_HAS_HOLDS: ErrorReason.ValueType  # 64
+"""FAILED_PRECONDITION. The account has open holds, so it cannot be merged. Metadata: account_id, asset, scale,
+available, pending, held, held_until (when the first of them runs out).
+Example: "Account acme has open holds of 60 credits, the first until 2026-02-01T00:00:00Z. Capture or release them
+first."
+"""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 50
 """INTERNAL. A bug in Scrip; the log has the details under the id. Metadata: incident_id.
 Example: "Something broke inside Scrip. Report incident 7f3c…."
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
+
+@_typing.final
+class Error(_message.Message):
+    """An error as a value, where one answer tells of several requests. Alone, each would have ended its call with the same
+    code, message and details.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    RETRY_DELAY_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """The canonical gRPC code, such as 9 for FAILED_PRECONDITION."""
+    reason: _builtins.str
+    """The name of an ErrorReason without its prefix, such as "INSUFFICIENT_CREDITS"."""
+    message: _builtins.str
+    """For a reader."""
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Every figure of the message."""
+
+    @_builtins.property
+    def retry_delay(self) -> _duration_pb2.Duration:
+        """After how long the same request, as it is, may succeed. Absent: not by waiting."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        retry_delay: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_delay", b"retry_delay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "metadata", b"metadata", "reason", b"reason", "retry_delay", b"retry_delay"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Error: _TypeAlias = Error  # noqa: Y015

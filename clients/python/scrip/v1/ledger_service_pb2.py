@@ -22,45 +22,68 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from scrip.v1 import types_pb2 as scrip_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dscrip/v1/ledger_service.proto\x12\x08scrip.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14scrip/v1/types.proto\"%\n\x05\x41sset\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\r\n\x05scale\x18\x02 \x01(\x05\"$\n\x13TrialBalanceRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\"n\n\x14TrialBalanceResponse\x12+\n\x06\x61ssets\x18\x01 \x03(\x0b\x32\x1b.scrip.v1.AssetTrialBalance\x12)\n\x05\x61s_of\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"{\n\x11\x41ssetTrialBalance\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\r\n\x05scale\x18\x02 \x01(\x05\x12\'\n\x04rows\x18\x03 \x03(\x0b\x32\x19.scrip.v1.TrialBalanceRow\x12\x0e\n\x06\x64\x65\x62its\x18\x04 \x01(\t\x12\x0f\n\x07\x63redits\x18\x05 \x01(\t\"\x99\x02\n\x0fTrialBalanceRow\x12\x1c\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x0e.scrip.v1.Code\x12,\n\x04type\x18\x02 \x01(\x0e\x32\x1e.scrip.v1.TrialBalanceRow.Type\x12\x0e\n\x06\x64\x65\x62its\x18\x03 \x01(\t\x12\x0f\n\x07\x63redits\x18\x04 \x01(\t\x12\x0f\n\x07\x62\x61lance\x18\x05 \x01(\t\"\x87\x01\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x0e\n\nTYPE_ASSET\x10\x01\x12\x12\n\x0eTYPE_LIABILITY\x10\x02\x12\x10\n\x0cTYPE_EXPENSE\x10\x03\x12\x0f\n\x0bTYPE_INCOME\x10\x04\x12\x0f\n\x0bTYPE_EQUITY\x10\x05\x12\x11\n\rTYPE_CLEARING\x10\x06\"#\n\x0fGetEntryRequest\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\t\"2\n\x10GetEntryResponse\x12\x1e\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x0f.scrip.v1.Entry\"1\n\x0c\x41uditRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\r\n\x05\x61sset\x18\x02 \x01(\t\"\x96\x01\n\rAuditResponse\x12\r\n\x05\x63lean\x18\x01 \x01(\x08\x12\x10\n\x08\x66indings\x18\x02 \x03(\t\x12\x16\n\x0e\x66indings_total\x18\x03 \x01(\x03\x12\x10\n\x08\x61\x63\x63ounts\x18\x04 \x01(\x03\x12\x0f\n\x07\x65ntries\x18\x05 \x01(\x03\x12)\n\x05\x61s_of\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x12\x44\x65\x66ineAssetRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\r\n\x05scale\x18\x02 \x01(\x05\"5\n\x13\x44\x65\x66ineAssetResponse\x12\x1e\n\x05\x61sset\x18\x01 \x01(\x0b\x32\x0f.scrip.v1.Asset\"\x13\n\x11ListAssetsRequest\"5\n\x12ListAssetsResponse\x12\x1f\n\x06\x61ssets\x18\x01 \x03(\x0b\x32\x0f.scrip.v1.Asset2\xf0\x02\n\rLedgerService\x12M\n\x0cTrialBalance\x12\x1d.scrip.v1.TrialBalanceRequest\x1a\x1e.scrip.v1.TrialBalanceResponse\x12\x41\n\x08GetEntry\x12\x19.scrip.v1.GetEntryRequest\x1a\x1a.scrip.v1.GetEntryResponse\x12\x38\n\x05\x41udit\x12\x16.scrip.v1.AuditRequest\x1a\x17.scrip.v1.AuditResponse\x12J\n\x0b\x44\x65\x66ineAsset\x12\x1c.scrip.v1.DefineAssetRequest\x1a\x1d.scrip.v1.DefineAssetResponse\x12G\n\nListAssets\x12\x1b.scrip.v1.ListAssetsRequest\x1a\x1c.scrip.v1.ListAssetsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dscrip/v1/ledger_service.proto\x12\x08scrip.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14scrip/v1/types.proto\"L\n\x05\x41sset\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\r\n\x05scale\x18\x02 \x01(\x05\x12%\n\x06policy\x18\x03 \x01(\x0b\x32\x15.scrip.v1.AssetPolicy\"e\n\x0b\x41ssetPolicy\x12\x11\n\tauto_open\x18\x01 \x01(\x08\x12\"\n\x07welcome\x18\x02 \x01(\x0b\x32\x11.scrip.v1.Welcome\x12\x1f\n\x17\x66ree_credits_repay_debt\x18\x03 \x01(\x08\"c\n\x07Welcome\x12\x0e\n\x06\x61mount\x18\x01 \x01(\x03\x12 \n\x06source\x18\x02 \x01(\x0e\x32\x10.scrip.v1.Source\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"O\n\x13TrialBalanceRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12)\n\x05\x61s_of\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"n\n\x14TrialBalanceResponse\x12+\n\x06\x61ssets\x18\x01 \x03(\x0b\x32\x1b.scrip.v1.AssetTrialBalance\x12)\n\x05\x61s_of\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"{\n\x11\x41ssetTrialBalance\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\r\n\x05scale\x18\x02 \x01(\x05\x12\'\n\x04rows\x18\x03 \x03(\x0b\x32\x19.scrip.v1.TrialBalanceRow\x12\x0e\n\x06\x64\x65\x62its\x18\x04 \x01(\t\x12\x0f\n\x07\x63redits\x18\x05 \x01(\t\"\x99\x02\n\x0fTrialBalanceRow\x12\x1c\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x0e.scrip.v1.Code\x12,\n\x04type\x18\x02 \x01(\x0e\x32\x1e.scrip.v1.TrialBalanceRow.Type\x12\x0e\n\x06\x64\x65\x62its\x18\x03 \x01(\t\x12\x0f\n\x07\x63redits\x18\x04 \x01(\t\x12\x0f\n\x07\x62\x61lance\x18\x05 \x01(\t\"\x87\x01\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x0e\n\nTYPE_ASSET\x10\x01\x12\x12\n\x0eTYPE_LIABILITY\x10\x02\x12\x10\n\x0cTYPE_EXPENSE\x10\x03\x12\x0f\n\x0bTYPE_INCOME\x10\x04\x12\x0f\n\x0bTYPE_EQUITY\x10\x05\x12\x11\n\rTYPE_CLEARING\x10\x06\"#\n\x0fGetEntryRequest\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\t\"2\n\x10GetEntryResponse\x12\x1e\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x0f.scrip.v1.Entry\"\"\n\x0e\x45xplainRequest\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\t\"\xa1\x01\n\x0f\x45xplainResponse\x12\x1e\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x0f.scrip.v1.Entry\x12!\n\x05moved\x18\x02 \x03(\x0b\x32\x12.scrip.v1.MovedLot\x12#\n\x06passed\x18\x03 \x03(\x0b\x32\x13.scrip.v1.PassedLot\x12&\n\x06limits\x18\x04 \x03(\x0b\x32\x16.scrip.v1.CountedLimit\"\xaa\x02\n\x08MovedLot\x12\x1a\n\x03lot\x18\x01 \x01(\x0b\x32\r.scrip.v1.Lot\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x03\x12\x18\n\x10remaining_before\x18\x03 \x01(\x03\x12\x13\n\x0bheld_before\x18\x04 \x01(\x03\x12%\n\x04rule\x18\x05 \x01(\x0e\x32\x17.scrip.v1.MovedLot.Rule\x12\r\n\x05\x62urnt\x18\x06 \x01(\x08\x12\x13\n\x0bnext_lot_id\x18\x07 \x01(\t\"x\n\x04Rule\x12\x14\n\x10RULE_UNSPECIFIED\x10\x00\x12\x11\n\rRULE_PRIORITY\x10\x01\x12\x0f\n\x0bRULE_EXPIRY\x10\x02\x12\x19\n\x15RULE_FREE_BEFORE_PAID\x10\x03\x12\r\n\tRULE_COST\x10\x04\x12\x0c\n\x08RULE_AGE\x10\x05\"\x8f\x01\n\tPassedLot\x12\x1a\n\x03lot\x18\x01 \x01(\x0b\x32\r.scrip.v1.Lot\x12$\n\x03why\x18\x02 \x01(\x0e\x32\x17.scrip.v1.PassedLot.Why\"@\n\x03Why\x12\x13\n\x0fWHY_UNSPECIFIED\x10\x00\x12\r\n\tWHY_SCOPE\x10\x01\x12\x15\n\x11WHY_NOT_EFFECTIVE\x10\x02\"@\n\x0c\x43ountedLimit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0climit_amount\x18\x02 \x01(\x03\x12\x0c\n\x04used\x18\x03 \x01(\x03\"1\n\x0c\x41uditRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\r\n\x05\x61sset\x18\x02 \x01(\t\"\x96\x01\n\rAuditResponse\x12\r\n\x05\x63lean\x18\x01 \x01(\x08\x12\x10\n\x08\x66indings\x18\x02 \x03(\t\x12\x16\n\x0e\x66indings_total\x18\x03 \x01(\x03\x12\x10\n\x08\x61\x63\x63ounts\x18\x04 \x01(\x03\x12\x0f\n\x07\x65ntries\x18\x05 \x01(\x03\x12)\n\x05\x61s_of\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\x12\x44\x65\x66ineAssetRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\r\n\x05scale\x18\x02 \x01(\x05\"5\n\x13\x44\x65\x66ineAssetResponse\x12\x1e\n\x05\x61sset\x18\x01 \x01(\x0b\x32\x0f.scrip.v1.Asset\"M\n\x15\x43onfigureAssetRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12%\n\x06policy\x18\x02 \x01(\x0b\x32\x15.scrip.v1.AssetPolicy\"8\n\x16\x43onfigureAssetResponse\x12\x1e\n\x05\x61sset\x18\x01 \x01(\x0b\x32\x0f.scrip.v1.Asset\"\x13\n\x11ListAssetsRequest\"5\n\x12ListAssetsResponse\x12\x1f\n\x06\x61ssets\x18\x01 \x03(\x0b\x32\x0f.scrip.v1.Asset2\x85\x04\n\rLedgerService\x12M\n\x0cTrialBalance\x12\x1d.scrip.v1.TrialBalanceRequest\x1a\x1e.scrip.v1.TrialBalanceResponse\x12\x41\n\x08GetEntry\x12\x19.scrip.v1.GetEntryRequest\x1a\x1a.scrip.v1.GetEntryResponse\x12>\n\x07\x45xplain\x12\x18.scrip.v1.ExplainRequest\x1a\x19.scrip.v1.ExplainResponse\x12\x38\n\x05\x41udit\x12\x16.scrip.v1.AuditRequest\x1a\x17.scrip.v1.AuditResponse\x12J\n\x0b\x44\x65\x66ineAsset\x12\x1c.scrip.v1.DefineAssetRequest\x1a\x1d.scrip.v1.DefineAssetResponse\x12S\n\x0e\x43onfigureAsset\x12\x1f.scrip.v1.ConfigureAssetRequest\x1a .scrip.v1.ConfigureAssetResponse\x12G\n\nListAssets\x12\x1b.scrip.v1.ListAssetsRequest\x1a\x1c.scrip.v1.ListAssetsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'scrip.v1.ledger_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ASSET']._serialized_start=98
-  _globals['_ASSET']._serialized_end=135
-  _globals['_TRIALBALANCEREQUEST']._serialized_start=137
-  _globals['_TRIALBALANCEREQUEST']._serialized_end=173
-  _globals['_TRIALBALANCERESPONSE']._serialized_start=175
-  _globals['_TRIALBALANCERESPONSE']._serialized_end=285
-  _globals['_ASSETTRIALBALANCE']._serialized_start=287
-  _globals['_ASSETTRIALBALANCE']._serialized_end=410
-  _globals['_TRIALBALANCEROW']._serialized_start=413
-  _globals['_TRIALBALANCEROW']._serialized_end=694
-  _globals['_TRIALBALANCEROW_TYPE']._serialized_start=559
-  _globals['_TRIALBALANCEROW_TYPE']._serialized_end=694
-  _globals['_GETENTRYREQUEST']._serialized_start=696
-  _globals['_GETENTRYREQUEST']._serialized_end=731
-  _globals['_GETENTRYRESPONSE']._serialized_start=733
-  _globals['_GETENTRYRESPONSE']._serialized_end=783
-  _globals['_AUDITREQUEST']._serialized_start=785
-  _globals['_AUDITREQUEST']._serialized_end=834
-  _globals['_AUDITRESPONSE']._serialized_start=837
-  _globals['_AUDITRESPONSE']._serialized_end=987
-  _globals['_DEFINEASSETREQUEST']._serialized_start=989
-  _globals['_DEFINEASSETREQUEST']._serialized_end=1039
-  _globals['_DEFINEASSETRESPONSE']._serialized_start=1041
-  _globals['_DEFINEASSETRESPONSE']._serialized_end=1094
-  _globals['_LISTASSETSREQUEST']._serialized_start=1096
-  _globals['_LISTASSETSREQUEST']._serialized_end=1115
-  _globals['_LISTASSETSRESPONSE']._serialized_start=1117
-  _globals['_LISTASSETSRESPONSE']._serialized_end=1170
-  _globals['_LEDGERSERVICE']._serialized_start=1173
-  _globals['_LEDGERSERVICE']._serialized_end=1541
+  _globals['_ASSET']._serialized_start=130
+  _globals['_ASSET']._serialized_end=206
+  _globals['_ASSETPOLICY']._serialized_start=208
+  _globals['_ASSETPOLICY']._serialized_end=309
+  _globals['_WELCOME']._serialized_start=311
+  _globals['_WELCOME']._serialized_end=410
+  _globals['_TRIALBALANCEREQUEST']._serialized_start=412
+  _globals['_TRIALBALANCEREQUEST']._serialized_end=491
+  _globals['_TRIALBALANCERESPONSE']._serialized_start=493
+  _globals['_TRIALBALANCERESPONSE']._serialized_end=603
+  _globals['_ASSETTRIALBALANCE']._serialized_start=605
+  _globals['_ASSETTRIALBALANCE']._serialized_end=728
+  _globals['_TRIALBALANCEROW']._serialized_start=731
+  _globals['_TRIALBALANCEROW']._serialized_end=1012
+  _globals['_TRIALBALANCEROW_TYPE']._serialized_start=877
+  _globals['_TRIALBALANCEROW_TYPE']._serialized_end=1012
+  _globals['_GETENTRYREQUEST']._serialized_start=1014
+  _globals['_GETENTRYREQUEST']._serialized_end=1049
+  _globals['_GETENTRYRESPONSE']._serialized_start=1051
+  _globals['_GETENTRYRESPONSE']._serialized_end=1101
+  _globals['_EXPLAINREQUEST']._serialized_start=1103
+  _globals['_EXPLAINREQUEST']._serialized_end=1137
+  _globals['_EXPLAINRESPONSE']._serialized_start=1140
+  _globals['_EXPLAINRESPONSE']._serialized_end=1301
+  _globals['_MOVEDLOT']._serialized_start=1304
+  _globals['_MOVEDLOT']._serialized_end=1602
+  _globals['_MOVEDLOT_RULE']._serialized_start=1482
+  _globals['_MOVEDLOT_RULE']._serialized_end=1602
+  _globals['_PASSEDLOT']._serialized_start=1605
+  _globals['_PASSEDLOT']._serialized_end=1748
+  _globals['_PASSEDLOT_WHY']._serialized_start=1684
+  _globals['_PASSEDLOT_WHY']._serialized_end=1748
+  _globals['_COUNTEDLIMIT']._serialized_start=1750
+  _globals['_COUNTEDLIMIT']._serialized_end=1814
+  _globals['_AUDITREQUEST']._serialized_start=1816
+  _globals['_AUDITREQUEST']._serialized_end=1865
+  _globals['_AUDITRESPONSE']._serialized_start=1868
+  _globals['_AUDITRESPONSE']._serialized_end=2018
+  _globals['_DEFINEASSETREQUEST']._serialized_start=2020
+  _globals['_DEFINEASSETREQUEST']._serialized_end=2070
+  _globals['_DEFINEASSETRESPONSE']._serialized_start=2072
+  _globals['_DEFINEASSETRESPONSE']._serialized_end=2125
+  _globals['_CONFIGUREASSETREQUEST']._serialized_start=2127
+  _globals['_CONFIGUREASSETREQUEST']._serialized_end=2204
+  _globals['_CONFIGUREASSETRESPONSE']._serialized_start=2206
+  _globals['_CONFIGUREASSETRESPONSE']._serialized_end=2262
+  _globals['_LISTASSETSREQUEST']._serialized_start=2264
+  _globals['_LISTASSETSREQUEST']._serialized_end=2283
+  _globals['_LISTASSETSRESPONSE']._serialized_start=2285
+  _globals['_LISTASSETSRESPONSE']._serialized_end=2338
+  _globals['_LEDGERSERVICE']._serialized_start=2341
+  _globals['_LEDGERSERVICE']._serialized_end=2858
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ The books: what finance and administrators ask."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -29,23 +30,95 @@ class Asset(_message.Message):
 
     ASSET_FIELD_NUMBER: _builtins.int
     SCALE_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
     asset: _builtins.str
     """1 to 63 characters: a lower-case letter, then lower-case letters, digits, "_", "-" or "."."""
     scale: _builtins.int
     """Decimal places, 0 to 18. Fixed for ever."""
+    @_builtins.property
+    def policy(self) -> Global___AssetPolicy:
+        """The settings of the asset; none of them unless they were configured."""
+
     def __init__(
         self,
         *,
         asset: _builtins.str = ...,
         scale: _builtins.int = ...,
+        policy: Global___AssetPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "scale", b"scale"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "policy", b"policy", "scale", b"scale"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Asset: _TypeAlias = Asset  # noqa: Y015
+
+@_typing.final
+class AssetPolicy(_message.Message):
+    """The settings of an asset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUTO_OPEN_FIELD_NUMBER: _builtins.int
+    WELCOME_FIELD_NUMBER: _builtins.int
+    FREE_CREDITS_REPAY_DEBT_FIELD_NUMBER: _builtins.int
+    auto_open: _builtins.bool
+    """True: the first change that names an account opens it, in the same step. A change that is refused opens nothing,
+    and reads open nothing.
+    """
+    free_credits_repay_debt: _builtins.bool
+    """True: grants that are free repay what is owed, as paid ones always do."""
+    @_builtins.property
+    def welcome(self) -> Global___Welcome:
+        """What an account is granted when it is opened, by whichever call. Absent: nothing."""
+
+    def __init__(
+        self,
+        *,
+        auto_open: _builtins.bool = ...,
+        welcome: Global___Welcome | None = ...,
+        free_credits_repay_debt: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["welcome", b"welcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auto_open", b"auto_open", "free_credits_repay_debt", b"free_credits_repay_debt", "welcome", b"welcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssetPolicy: _TypeAlias = AssetPolicy  # noqa: Y015
+
+@_typing.final
+class Welcome(_message.Message):
+    """What an account is granted in the entry that opens it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    amount: _builtins.int
+    """Smallest units, 1 or more."""
+    source: _types_pb2.Source.ValueType
+    """Where the credits come from, one that is free. Absent: SOURCE_WELCOME."""
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """How long they last: more than 0, at most 36,500 days. Absent: for ever."""
+
+    def __init__(
+        self,
+        *,
+        amount: _builtins.int = ...,
+        source: _types_pb2.Source.ValueType = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "source", b"source", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Welcome: _TypeAlias = Welcome  # noqa: Y015
 
 @_typing.final
 class TrialBalanceRequest(_message.Message):
@@ -54,16 +127,22 @@ class TrialBalanceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ASSET_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
     asset: _builtins.str
     """One asset; empty means all."""
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """An instant that is past. Absent: now."""
+
     def __init__(
         self,
         *,
         asset: _builtins.str = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "asset", b"asset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -265,6 +344,234 @@ class GetEntryResponse(_message.Message):
 Global___GetEntryResponse: _TypeAlias = GetEntryResponse  # noqa: Y015
 
 @_typing.final
+class ExplainRequest(_message.Message):
+    """What Explain takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_ID_FIELD_NUMBER: _builtins.int
+    entry_id: _builtins.str
+    """The entry, as a change or History named it."""
+    def __init__(
+        self,
+        *,
+        entry_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_id", b"entry_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainRequest: _TypeAlias = ExplainRequest  # noqa: Y015
+
+@_typing.final
+class ExplainResponse(_message.Message):
+    """What Explain answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: _builtins.int
+    MOVED_FIELD_NUMBER: _builtins.int
+    PASSED_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entry(self) -> _types_pb2.Entry:
+        """The entry with its lines."""
+
+    @_builtins.property
+    def moved(self) -> _containers.RepeatedCompositeFieldContainer[Global___MovedLot]:
+        """What its lines did to lots, one for each line that concerns a lot, in their order."""
+
+    @_builtins.property
+    def passed(self) -> _containers.RepeatedCompositeFieldContainer[Global___PassedLot]:
+        """Of an entry that burns lots: those that had something left and could not burn, in burn order."""
+
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___CountedLimit]:
+        """The spend limits that counted it, in order of their names."""
+
+    def __init__(
+        self,
+        *,
+        entry: _types_pb2.Entry | None = ...,
+        moved: _abc.Iterable[Global___MovedLot] | None = ...,
+        passed: _abc.Iterable[Global___PassedLot] | None = ...,
+        limits: _abc.Iterable[Global___CountedLimit] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "limits", b"limits", "moved", b"moved", "passed", b"passed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015
+
+@_typing.final
+class MovedLot(_message.Message):
+    """What one line of an entry did to its lot."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Rule:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _RuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[MovedLot._Rule.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        RULE_UNSPECIFIED: MovedLot._Rule.ValueType  # 0
+        """There is no next one, or the burn order did not choose the lot."""
+        RULE_PRIORITY: MovedLot._Rule.ValueType  # 1
+        """Its priority is lower."""
+        RULE_EXPIRY: MovedLot._Rule.ValueType  # 2
+        """It runs out sooner."""
+        RULE_FREE_BEFORE_PAID: MovedLot._Rule.ValueType  # 3
+        """It was free, the next was paid for."""
+        RULE_COST: MovedLot._Rule.ValueType  # 4
+        """It cost less per unit."""
+        RULE_AGE: MovedLot._Rule.ValueType  # 5
+        """It was granted earlier."""
+
+    class Rule(_Rule, metaclass=_RuleEnumTypeWrapper):
+        """What put a lot before the next one; the first that told them apart."""
+
+    RULE_UNSPECIFIED: MovedLot.Rule.ValueType  # 0
+    """There is no next one, or the burn order did not choose the lot."""
+    RULE_PRIORITY: MovedLot.Rule.ValueType  # 1
+    """Its priority is lower."""
+    RULE_EXPIRY: MovedLot.Rule.ValueType  # 2
+    """It runs out sooner."""
+    RULE_FREE_BEFORE_PAID: MovedLot.Rule.ValueType  # 3
+    """It was free, the next was paid for."""
+    RULE_COST: MovedLot.Rule.ValueType  # 4
+    """It cost less per unit."""
+    RULE_AGE: MovedLot.Rule.ValueType  # 5
+    """It was granted earlier."""
+
+    LOT_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    REMAINING_BEFORE_FIELD_NUMBER: _builtins.int
+    HELD_BEFORE_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    BURNT_FIELD_NUMBER: _builtins.int
+    NEXT_LOT_ID_FIELD_NUMBER: _builtins.int
+    amount: _builtins.int
+    """How much the line moved, smallest units."""
+    remaining_before: _builtins.int
+    """What remained of the lot before the line."""
+    held_before: _builtins.int
+    """What holds had drawn of the lot before the line."""
+    rule: Global___MovedLot.Rule.ValueType
+    """Of a lot that burnt, what put it before the next one."""
+    burnt: _builtins.bool
+    """True if the burn order chose the lot; false where the line had to concern it, as when a hold is captured."""
+    next_lot_id: _builtins.str
+    """Of a lot that burnt, the one that would have burnt next; empty if there was none."""
+    @_builtins.property
+    def lot(self) -> _types_pb2.Lot:
+        """The lot as the line left it."""
+
+    def __init__(
+        self,
+        *,
+        lot: _types_pb2.Lot | None = ...,
+        amount: _builtins.int = ...,
+        remaining_before: _builtins.int = ...,
+        held_before: _builtins.int = ...,
+        rule: Global___MovedLot.Rule.ValueType = ...,
+        burnt: _builtins.bool = ...,
+        next_lot_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lot", b"lot"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "burnt", b"burnt", "held_before", b"held_before", "lot", b"lot", "next_lot_id", b"next_lot_id", "remaining_before", b"remaining_before", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MovedLot: _TypeAlias = MovedLot  # noqa: Y015
+
+@_typing.final
+class PassedLot(_message.Message):
+    """A lot that could not burn."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Why:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _WhyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[PassedLot._Why.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        WHY_UNSPECIFIED: PassedLot._Why.ValueType  # 0
+        """Not used. Treat an unknown value as one you cannot interpret."""
+        WHY_SCOPE: PassedLot._Why.ValueType  # 1
+        """Its scope does not have the operation."""
+        WHY_NOT_EFFECTIVE: PassedLot._Why.ValueType  # 2
+        """It was not effective yet."""
+
+    class Why(_Why, metaclass=_WhyEnumTypeWrapper):
+        """Why it could not."""
+
+    WHY_UNSPECIFIED: PassedLot.Why.ValueType  # 0
+    """Not used. Treat an unknown value as one you cannot interpret."""
+    WHY_SCOPE: PassedLot.Why.ValueType  # 1
+    """Its scope does not have the operation."""
+    WHY_NOT_EFFECTIVE: PassedLot.Why.ValueType  # 2
+    """It was not effective yet."""
+
+    LOT_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    why: Global___PassedLot.Why.ValueType
+    """Why it could not."""
+    @_builtins.property
+    def lot(self) -> _types_pb2.Lot:
+        """The lot as it was then."""
+
+    def __init__(
+        self,
+        *,
+        lot: _types_pb2.Lot | None = ...,
+        why: Global___PassedLot.Why.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lot", b"lot"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lot", b"lot", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PassedLot: _TypeAlias = PassedLot  # noqa: Y015
+
+@_typing.final
+class CountedLimit(_message.Message):
+    """How an entry moved what is counted under a spend limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    LIMIT_AMOUNT_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The limit's name."""
+    limit_amount: _builtins.int
+    """What might be spent in its window at the time, smallest units."""
+    used: _builtins.int
+    """What was used of it after the entry."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        limit_amount: _builtins.int = ...,
+        used: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit_amount", b"limit_amount", "name", b"name", "used", b"used"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountedLimit: _TypeAlias = CountedLimit  # noqa: Y015
+
+@_typing.final
 class AuditRequest(_message.Message):
     """What Audit takes."""
 
@@ -385,6 +692,58 @@ class DefineAssetResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DefineAssetResponse: _TypeAlias = DefineAssetResponse  # noqa: Y015
+
+@_typing.final
+class ConfigureAssetRequest(_message.Message):
+    """What ConfigureAsset takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSET_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    asset: _builtins.str
+    """The asset. Required."""
+    @_builtins.property
+    def policy(self) -> Global___AssetPolicy:
+        """All of its settings from now on. Absent: none of them."""
+
+    def __init__(
+        self,
+        *,
+        asset: _builtins.str = ...,
+        policy: Global___AssetPolicy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfigureAssetRequest: _TypeAlias = ConfigureAssetRequest  # noqa: Y015
+
+@_typing.final
+class ConfigureAssetResponse(_message.Message):
+    """What ConfigureAsset answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSET_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def asset(self) -> Global___Asset:
+        """The asset as it is configured now."""
+
+    def __init__(
+        self,
+        *,
+        asset: Global___Asset | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfigureAssetResponse: _TypeAlias = ConfigureAssetResponse  # noqa: Y015
 
 @_typing.final
 class ListAssetsRequest(_message.Message):

@@ -45,6 +45,11 @@ class LedgerServiceStub(object):
                 request_serializer=scrip_dot_v1_dot_ledger__service__pb2.GetEntryRequest.SerializeToString,
                 response_deserializer=scrip_dot_v1_dot_ledger__service__pb2.GetEntryResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/scrip.v1.LedgerService/Explain',
+                request_serializer=scrip_dot_v1_dot_ledger__service__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=scrip_dot_v1_dot_ledger__service__pb2.ExplainResponse.FromString,
+                _registered_method=True)
         self.Audit = channel.unary_unary(
                 '/scrip.v1.LedgerService/Audit',
                 request_serializer=scrip_dot_v1_dot_ledger__service__pb2.AuditRequest.SerializeToString,
@@ -54,6 +59,11 @@ class LedgerServiceStub(object):
                 '/scrip.v1.LedgerService/DefineAsset',
                 request_serializer=scrip_dot_v1_dot_ledger__service__pb2.DefineAssetRequest.SerializeToString,
                 response_deserializer=scrip_dot_v1_dot_ledger__service__pb2.DefineAssetResponse.FromString,
+                _registered_method=True)
+        self.ConfigureAsset = channel.unary_unary(
+                '/scrip.v1.LedgerService/ConfigureAsset',
+                request_serializer=scrip_dot_v1_dot_ledger__service__pb2.ConfigureAssetRequest.SerializeToString,
+                response_deserializer=scrip_dot_v1_dot_ledger__service__pb2.ConfigureAssetResponse.FromString,
                 _registered_method=True)
         self.ListAssets = channel.unary_unary(
                 '/scrip.v1.LedgerService/ListAssets',
@@ -70,7 +80,7 @@ class LedgerServiceServicer(object):
         """Adds up all that was debited and credited, per asset and code. What has run out is counted as such, whether or not
         it has been written yet.
         Writes: nothing.
-        Refuses: ASSET_NOT_FOUND.
+        Refuses, in this order: INSTANT_IN_FUTURE, ASSET_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +88,16 @@ class LedgerServiceServicer(object):
 
     def GetEntry(self, request, context):
         """Shows one entry with its lines.
+        Writes: nothing.
+        Refuses: ENTRY_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Explain(self, request, context):
+        """Tells why an entry has the lines it has: which lots were burnt, in which order and by which rule, what each held
+        before and after, which lots were passed over, which spend limits counted it.
         Writes: nothing.
         Refuses: ENTRY_NOT_FOUND.
         """
@@ -106,6 +126,17 @@ class LedgerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ConfigureAsset(self, request, context):
+        """Sets how accounts in an asset are opened and their debt repaid, from now on; what is written already stays.
+        Writes: no entry.
+        Repeat: the same settings again are answered alike.
+        Refuses: ASSET_NOT_FOUND.
+        Silence: repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAssets(self, request, context):
         """Lists the assets in order of their names.
         Writes: nothing.
@@ -127,6 +158,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     request_deserializer=scrip_dot_v1_dot_ledger__service__pb2.GetEntryRequest.FromString,
                     response_serializer=scrip_dot_v1_dot_ledger__service__pb2.GetEntryResponse.SerializeToString,
             ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=scrip_dot_v1_dot_ledger__service__pb2.ExplainRequest.FromString,
+                    response_serializer=scrip_dot_v1_dot_ledger__service__pb2.ExplainResponse.SerializeToString,
+            ),
             'Audit': grpc.unary_unary_rpc_method_handler(
                     servicer.Audit,
                     request_deserializer=scrip_dot_v1_dot_ledger__service__pb2.AuditRequest.FromString,
@@ -136,6 +172,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.DefineAsset,
                     request_deserializer=scrip_dot_v1_dot_ledger__service__pb2.DefineAssetRequest.FromString,
                     response_serializer=scrip_dot_v1_dot_ledger__service__pb2.DefineAssetResponse.SerializeToString,
+            ),
+            'ConfigureAsset': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfigureAsset,
+                    request_deserializer=scrip_dot_v1_dot_ledger__service__pb2.ConfigureAssetRequest.FromString,
+                    response_serializer=scrip_dot_v1_dot_ledger__service__pb2.ConfigureAssetResponse.SerializeToString,
             ),
             'ListAssets': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAssets,
@@ -209,6 +250,33 @@ class LedgerService(object):
             _registered_method=True)
 
     @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scrip.v1.LedgerService/Explain',
+            scrip_dot_v1_dot_ledger__service__pb2.ExplainRequest.SerializeToString,
+            scrip_dot_v1_dot_ledger__service__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Audit(request,
             target,
             options=(),
@@ -252,6 +320,33 @@ class LedgerService(object):
             '/scrip.v1.LedgerService/DefineAsset',
             scrip_dot_v1_dot_ledger__service__pb2.DefineAssetRequest.SerializeToString,
             scrip_dot_v1_dot_ledger__service__pb2.DefineAssetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfigureAsset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scrip.v1.LedgerService/ConfigureAsset',
+            scrip_dot_v1_dot_ledger__service__pb2.ConfigureAssetRequest.SerializeToString,
+            scrip_dot_v1_dot_ledger__service__pb2.ConfigureAssetResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,10 +37,16 @@ class LedgerServiceStub:
     """Adds up all that was debited and credited, per asset and code. What has run out is counted as such, whether or not
     it has been written yet.
     Writes: nothing.
-    Refuses: ASSET_NOT_FOUND.
+    Refuses, in this order: INSTANT_IN_FUTURE, ASSET_NOT_FOUND.
     """
     GetEntry: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.GetEntryRequest, _ledger_service_pb2.GetEntryResponse]
     """Shows one entry with its lines.
+    Writes: nothing.
+    Refuses: ENTRY_NOT_FOUND.
+    """
+    Explain: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.ExplainRequest, _ledger_service_pb2.ExplainResponse]
+    """Tells why an entry has the lines it has: which lots were burnt, in which order and by which rule, what each held
+    before and after, which lots were passed over, which spend limits counted it.
     Writes: nothing.
     Refuses: ENTRY_NOT_FOUND.
     """
@@ -57,6 +63,13 @@ class LedgerServiceStub:
     Refuses: ASSET_EXISTS.
     Silence: repeat.
     """
+    ConfigureAsset: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.ConfigureAssetRequest, _ledger_service_pb2.ConfigureAssetResponse]
+    """Sets how accounts in an asset are opened and their debt repaid, from now on; what is written already stays.
+    Writes: no entry.
+    Repeat: the same settings again are answered alike.
+    Refuses: ASSET_NOT_FOUND.
+    Silence: repeat.
+    """
     ListAssets: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.ListAssetsRequest, _ledger_service_pb2.ListAssetsResponse]
     """Lists the assets in order of their names.
     Writes: nothing.
@@ -71,10 +84,16 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Adds up all that was debited and credited, per asset and code. What has run out is counted as such, whether or not
     it has been written yet.
     Writes: nothing.
-    Refuses: ASSET_NOT_FOUND.
+    Refuses, in this order: INSTANT_IN_FUTURE, ASSET_NOT_FOUND.
     """
     GetEntry: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.GetEntryRequest, _ledger_service_pb2.GetEntryResponse]  # type: ignore[assignment]
     """Shows one entry with its lines.
+    Writes: nothing.
+    Refuses: ENTRY_NOT_FOUND.
+    """
+    Explain: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.ExplainRequest, _ledger_service_pb2.ExplainResponse]  # type: ignore[assignment]
+    """Tells why an entry has the lines it has: which lots were burnt, in which order and by which rule, what each held
+    before and after, which lots were passed over, which spend limits counted it.
     Writes: nothing.
     Refuses: ENTRY_NOT_FOUND.
     """
@@ -89,6 +108,13 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     Writes: no entry.
     Repeat: the same definition again is answered alike.
     Refuses: ASSET_EXISTS.
+    Silence: repeat.
+    """
+    ConfigureAsset: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.ConfigureAssetRequest, _ledger_service_pb2.ConfigureAssetResponse]  # type: ignore[assignment]
+    """Sets how accounts in an asset are opened and their debt repaid, from now on; what is written already stays.
+    Writes: no entry.
+    Repeat: the same settings again are answered alike.
+    Refuses: ASSET_NOT_FOUND.
     Silence: repeat.
     """
     ListAssets: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.ListAssetsRequest, _ledger_service_pb2.ListAssetsResponse]  # type: ignore[assignment]
@@ -108,7 +134,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Adds up all that was debited and credited, per asset and code. What has run out is counted as such, whether or not
         it has been written yet.
         Writes: nothing.
-        Refuses: ASSET_NOT_FOUND.
+        Refuses, in this order: INSTANT_IN_FUTURE, ASSET_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -118,6 +144,18 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_service_pb2.GetEntryResponse, _abc.Awaitable[_ledger_service_pb2.GetEntryResponse]]:
         """Shows one entry with its lines.
+        Writes: nothing.
+        Refuses: ENTRY_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _ledger_service_pb2.ExplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_service_pb2.ExplainResponse, _abc.Awaitable[_ledger_service_pb2.ExplainResponse]]:
+        """Tells why an entry has the lines it has: which lots were burnt, in which order and by which rule, what each held
+        before and after, which lots were passed over, which spend limits counted it.
         Writes: nothing.
         Refuses: ENTRY_NOT_FOUND.
         """
@@ -144,6 +182,19 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         Writes: no entry.
         Repeat: the same definition again is answered alike.
         Refuses: ASSET_EXISTS.
+        Silence: repeat.
+        """
+
+    @_abc_1.abstractmethod
+    def ConfigureAsset(
+        self,
+        request: _ledger_service_pb2.ConfigureAssetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_service_pb2.ConfigureAssetResponse, _abc.Awaitable[_ledger_service_pb2.ConfigureAssetResponse]]:
+        """Sets how accounts in an asset are opened and their debt repaid, from now on; what is written already stays.
+        Writes: no entry.
+        Repeat: the same settings again are answered alike.
+        Refuses: ASSET_NOT_FOUND.
         Silence: repeat.
         """
 

@@ -1,0 +1,223 @@
+"""Setting credits aside, and what becomes of them."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from ledger.chart import Code
+from ledger.decide.steps import (
+    States,
+    above_limit,
+    accepted,
+    burnt,
+    covered,
+    draft_of,
+    insufficient,
+    lines_of,
+    live_draft,
+    overflow,
+    refused,
+    standing,
+)
+from ledger.draft import Draft
+from ledger.ids import IdPrefix, public_id
+from ledger.lots import split
+from ledger.model import HOLD_TTL_DEFAULT, AccountStatus, Draw, EntryKind, Hold, HoldState, Line
+from ledger.operations import Capture, ExtendHold, IncreaseHold, PlaceHold, Release
+from ledger.outcome import Accepted, Reason, Refused, State
+
+
+def place_hold(states: States, operation: PlaceHold, now: datetime) -> Accepted | Refused:
+    """Dr available — Cr held, one line per lot; under an unlimited plan Dr plans — Cr available first.
+
+    refuses   ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN, INSUFFICIENT_CREDITS,
+              SPEND_LIMIT_REACHED, BALANCE_OVERFLOW, in that order
+    """
+    state = states[operation.key]
+    draft = draft_of(state, operation.account, now, spends=True)
+    if isinstance(draft, Refused):
+        return draft
+    drawn = _draw(state, draft, operation.amount, operation.operation)
+    if isinstance(drawn, Refused):
+        return drawn
+    draws, lines = drawn
+
+    expires_at = draft.at + (operation.ttl or HOLD_TTL_DEFAULT)
+    hold = Hold(
+        number=draft.account.seq + 1,
+        operation=operation.operation,
+        amount=operation.amount,
+        captured=0,
+        tolerance=operation.tolerance,
+        drawn=draws,
+        held_lots=operation.held_lots,
+        placed_at=draft.at,
+        expires_at=expires_at,
+        due_at=expires_at,
+        state=HoldState.OPEN,
+        ended_at=None,
+    )
+    entry = draft.post(EntryKind.HOLD, lines, request=operation, hold=hold, operation=hold.operation)
+    return accepted(state, draft, entry)
+
+
+def increase_hold(states: States, operation: IncreaseHold, now: datetime) -> Accepted | Refused:
+    """Dr available — Cr held for the amount, as when the hold was placed.
+
+    refuses   ACCOUNT_CLOSED, ACCOUNT_FROZEN, HOLD_NOT_ACTIVE, INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED,
+              BALANCE_OVERFLOW, in that order
+    """
+    state = states[operation.key]
+    found = _open_hold(state, operation, now, spends=True)
+    if isinstance(found, Refused):
+        return found
+    draft, hold = found
+    drawn = _draw(state, draft, operation.amount, hold.operation)
+    if isinstance(drawn, Refused):
+        return drawn
+    if too_much := overflow(state, draft, operation.amount, onto=hold.amount):
+        return too_much
+    draws, lines = drawn
+
+    more = replace(hold, amount=hold.amount + operation.amount, drawn=hold.drawn + draws)
+    entry = draft.post(EntryKind.INCREASE_HOLD, lines, request=operation, hold=more, operation=hold.operation)
+    return accepted(state, draft, entry)
+
+
+def extend_hold(states: States, operation: ExtendHold, now: datetime) -> Accepted | Refused:
+    """No lines; the hold lasts until `ttl` from now, unless it lasts longer already.
+
+    refuses   ACCOUNT_CLOSED, HOLD_NOT_ACTIVE, in that order
+    """
+    state = states[operation.key]
+    found = _open_hold(state, operation, now)
+    if isinstance(found, Refused):
+        return found
+    draft, hold = found
+
+    longer = replace(hold, expires_at=max(hold.expires_at, draft.at + operation.ttl))
+    entry = draft.post(EntryKind.EXTEND_HOLD, request=operation, hold=longer, operation=hold.operation)
+    return accepted(state, draft, entry)
+
+
+def capture(states: States, operation: Capture, now: datetime) -> Accepted | Refused:
+    """Dr held — Cr revenue for what is captured, in the order it was drawn; beyond the hold Dr available — Cr revenue.
+
+    If it is final, the rest goes back to its lots: Dr held — Cr available.
+
+    refuses   ACCOUNT_CLOSED, HOLD_NOT_ACTIVE, AMOUNT_ABOVE_HOLD, then, for what is beyond the hold, ACCOUNT_FROZEN,
+              INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, BALANCE_OVERFLOW, in that order
+    """
+    state = states[operation.key]
+    found = _open_hold(state, operation, now)
+    if isinstance(found, Refused):
+        return found
+    draft, hold = found
+    amount = hold.held if operation.amount is None else operation.amount
+    beyond = max(amount - hold.held, 0)
+    if beyond > hold.tolerance:
+        return _above_hold(state, draft, hold, amount)
+    extra = _beyond(state, draft, hold, beyond)
+    if isinstance(extra, Refused):
+        return extra
+    if too_much := overflow(state, draft, amount, onto=hold.captured):
+        return too_much
+
+    captured, rest = split(hold.drawn, amount)
+    lines = lines_of(captured, Code.HELD, Code.REVENUE) + extra
+    after = replace(hold, captured=hold.captured + amount, tolerance=hold.tolerance - beyond, drawn=rest)
+    if operation.final:
+        lines += draft.give_back(rest, draft.at)
+        after = replace(after, state=HoldState.CAPTURED, drawn=(), ended_at=draft.at)
+    entry = draft.post(EntryKind.CAPTURE, lines, request=operation, hold=after, operation=hold.operation)
+    return accepted(state, draft, entry)
+
+
+def release(states: States, operation: Release, now: datetime) -> Accepted | Refused:
+    """Dr held — Cr available, back to the lots it came from.
+
+    refuses   ACCOUNT_CLOSED, HOLD_NOT_ACTIVE, in that order
+    """
+    state = states[operation.key]
+    found = _open_hold(state, operation, now)
+    if isinstance(found, Refused):
+        return found
+    draft, hold = found
+
+    lines = draft.give_back(hold.drawn, draft.at)
+    ended = replace(hold, state=HoldState.RELEASED, drawn=(), ended_at=draft.at)
+    entry = draft.post(EntryKind.RELEASE, lines, request=operation, hold=ended, operation=hold.operation)
+    return accepted(state, draft, entry)
+
+
+def _draw(state: State, draft: Draft, amount: int, operation: str) -> tuple[tuple[Draw, ...], list[Line]] | Refused:
+    """What to set aside, and the lines that do.
+
+    refuses   INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, BALANCE_OVERFLOW, in that order
+    """
+    unlimited = draft.account.terms.unlimited
+    draws = (Draw(lot=None, amount=amount),) if unlimited else burnt(draft, amount, operation)
+    found = sum(draw.amount for draw in draws)
+    if found < amount:
+        return insufficient(state, draft, amount, found, operation)
+    if above := above_limit(state, draft, amount, operation):
+        return above
+    if not unlimited:
+        return draws, lines_of(draws, Code.AVAILABLE, Code.HELD)
+    return overflow(state, draft, amount) or (draws, covered(amount, Code.HELD))
+
+
+def _beyond(state: State, draft: Draft, hold: Hold, amount: int) -> list[Line] | Refused:
+    """The lines for what is captured beyond the hold.
+
+    refuses   ACCOUNT_FROZEN, INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, in that order
+    """
+    if amount == 0:
+        return []
+    if draft.account.status is AccountStatus.FROZEN:
+        name = draft.account.name
+        return refused(Reason.ACCOUNT_FROZEN, account_id=name.account_id, asset=name.asset)
+    unlimited = draft.account.terms.unlimited
+    draws = () if unlimited else burnt(draft, amount, hold.operation)
+    found = amount if unlimited else sum(draw.amount for draw in draws)
+    if found < amount:
+        return insufficient(state, draft, amount, found, hold.operation)
+    if above := above_limit(state, draft, amount, hold.operation):
+        return above
+    return covered(amount, Code.REVENUE) if unlimited else lines_of(draws, Code.AVAILABLE, Code.REVENUE)
+
+
+def _above_hold(state: State, draft: Draft, hold: Hold, amount: int) -> Refused:
+    figures = standing(state, draft)
+    return refused(
+        Reason.AMOUNT_ABOVE_HOLD,
+        hold_id=public_id(IdPrefix.HOLD, draft.account.name.key, hold.number),
+        account_id=figures["account_id"],
+        asset=figures["asset"],
+        scale=state.scale,
+        held=hold.held,
+        capturable=hold.held + hold.tolerance,
+        required=amount,
+    )
+
+
+def _open_hold(
+    state: State, operation: Capture | Release | IncreaseHold | ExtendHold, now: datetime, *, spends: bool = False
+) -> tuple[Draft, Hold] | Refused:
+    """The hold that the operation names.
+
+    refuses   ACCOUNT_CLOSED, ACCOUNT_FROZEN, HOLD_NOT_ACTIVE, in that order
+    """
+    draft = live_draft(state, now, spends=spends)
+    if isinstance(draft, Refused):
+        return draft
+    hold = draft.hold(operation.hold)
+    if hold is None:
+        raise AssertionError("a hold that is not known is refused before")
+    if hold.ended_at is None:
+        return draft, hold
+    return refused(
+        Reason.HOLD_NOT_ACTIVE,
+        hold_id=public_id(IdPrefix.HOLD, operation.key, hold.number),
+        state=hold.state.value,
+        ended_at=hold.ended_at,
+    )

@@ -1,0 +1,19 @@
+"""The commands of the books: each asks a server, or with --database one that it starts for itself."""
+
+from typing import Final
+
+import click
+
+from server.commands.accounts import ACCOUNT_COMMANDS
+from server.commands.books import BOOK_COMMANDS
+from server.commands.bulk import bulk_grant
+from server.commands.credits import CREDIT_COMMANDS
+from server.commands.reading import READING_COMMANDS
+
+COMMANDS: Final[tuple[click.Command, ...]] = (
+    *ACCOUNT_COMMANDS,
+    *CREDIT_COMMANDS,
+    bulk_grant,
+    *READING_COMMANDS,
+    *BOOK_COMMANDS,
+)

@@ -1,0 +1,89 @@
+"""Commands about the books as a whole, and what they count."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import click
+from scrip import Client, Welcome
+
+from server.commands import options
+from server.commands.asking import asks
+from server.commands.rows import asset_row, trial_rows
+from server.output import Format, rendered
+
+AUDIT_DEADLINE_S: Final = 3_600.0
+
+
+@click.command("trial-balance")
+@options.any_asset
+@options.as_of
+@asks
+def trial_balance(client: Client, asset: str | None, as_of: datetime | None, form: Format) -> None:
+    """Add up all that was debited and credited, per asset and code."""
+    found = client.trial_balance(asset=asset, as_of=as_of)
+    click.echo(rendered([row for one in found.assets for row in trial_rows(one)], form))
+
+
+@click.command()
+@click.argument("account", required=False)
+@options.any_asset
+@asks
+def audit(client: Client, account: str | None, asset: str | None, form: Format) -> None:
+    """Recompute the books, or one account, and tell what does not agree. Ends with 1 if anything does not."""
+    report = client.audit(account, asset=asset, deadline_s=AUDIT_DEADLINE_S)
+    if form is Format.TABLE:
+        verdict = "clean" if report.clean else f"{report.findings_total} findings"
+        click.echo(f"Accounts: {report.accounts}. Entries: {report.entries}. Verdict: {verdict}.")
+        for finding in report.findings:
+            click.echo(finding)
+    else:
+        counts = {"accounts": report.accounts, "entries": report.entries, "clean": report.clean}
+        click.echo(rendered([{**counts, "finding": finding} for finding in report.findings or [None]], form))
+    if not report.clean:
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@asks
+def assets(client: Client, form: Format) -> None:
+    """List the assets and their settings."""
+    click.echo(rendered([asset_row(asset) for asset in client.assets()], form))
+
+
+@click.command("define-asset")
+@click.argument("asset")
+@click.option("--scale", type=click.IntRange(0, 18), default=0, show_default=True, help="Decimal places, for ever.")
+@asks
+def define_asset(client: Client, asset: str, scale: int, form: Format) -> None:
+    """Define something that can be counted."""
+    click.echo(rendered([asset_row(client.define_asset(asset, scale=scale))], form))
+
+
+@click.command("configure-asset")
+@click.argument("asset")
+@click.option("--auto-open", is_flag=True, help="The first change that names an account opens it.")
+@click.option("--welcome", type=int, help="Smallest units that an account is granted when it is opened.")
+@click.option("--welcome-source", type=options.source, help="Where they come from; else welcome.")
+@click.option("--welcome-ttl", type=options.Ttl(), help="How long they last, such as 30d; else for ever.")
+@click.option("--free-credits-repay-debt", is_flag=True, help="Free grants repay debt as paid ones do.")
+@asks
+def configure_asset(
+    client: Client,
+    asset: str,
+    *,
+    welcome: int | None,
+    welcome_source: str | None,
+    welcome_ttl: timedelta | None,
+    form: Format,
+    **switches: bool,
+) -> None:
+    """Set all settings of an asset from now on. What is not named is off."""
+    if welcome is None and (welcome_source or welcome_ttl):
+        raise click.UsageError("--welcome-source and --welcome-ttl say more of a --welcome; name its amount, too.")
+    terms = (
+        Welcome(amount=welcome, source=welcome_source or "welcome", ttl=welcome_ttl) if welcome is not None else None
+    )
+    click.echo(rendered([asset_row(client.configure_asset(asset, welcome=terms, **switches))], form))
+
+
+BOOK_COMMANDS: Final = (trial_balance, audit, assets, define_asset, configure_asset)
