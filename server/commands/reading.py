@@ -91,7 +91,7 @@ def holds(client: Client, account: str, limit: int, form: Format, **given: Any) 
 @options.at_most
 @asks
 def history(client: Client, account: str, limit: int, form: Format, *, without_lines: bool, **given: Any) -> None:
-    """List the entries of an account, newest first."""
+    """List the entries of an account."""
     found = client.history(account, page_size=_page_size(limit), without_lines=without_lines, **given)
     rows = [entry_row(entry) for entry in islice(found, limit or None)]
     click.echo(rendered(rows, form, _WITHOUT_LINES if without_lines else HISTORY_FITS))
