@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
-from sqlalchemy import Connection, Engine, event, make_url
+from sqlalchemy import Connection, Engine, event, insert, make_url, null, select
 
+from ledger import AccountName
+from ledger.database import Database
+from ledger.tables import accounts, entries
 from tests.faults.customers import PATIENCE_S
 
 ENTRIES = "INSERT INTO entries"
@@ -96,6 +99,25 @@ class MeetingPoint:
             self.passed.append(server)
             if self.passed.count(server) == 1:
                 self._barrier.wait()
+
+
+@contextmanager
+def kept_waiting(url: str, *names: AccountName, row_locks: bool) -> Iterator[None]:
+    """Nobody else gets through with a change of these accounts during the block, which changes nothing.
+
+    Each must have two entries.
+    """
+    keys = [name.key for name in names]
+    columns = {**dict(entries.c.items()), "seq": entries.c.seq + 1, "request_id": null()}
+    next_entries = select(*columns.values()).where(entries.c.account_key.in_(keys), entries.c.seq == 2)
+    locked = select(accounts).where(accounts.c.account_key.in_(keys)).with_for_update()
+    database = Database(url)
+    try:
+        with database.write() as connection:
+            connection.execute(locked if row_locks else insert(entries).from_select(list(columns), next_entries))
+            yield
+    finally:
+        database.close()
 
 
 def wait_until_queued(url: str, server: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from ledger import (
     Accepted,
     AssetPolicy,
+    Batch,
     EntryKind,
     Ledger,
     Reason,
@@ -49,6 +50,7 @@ from tests.faults.statements import (
     MeetingPoint,
     before_each,
     failures,
+    kept_waiting,
     named,
     wait_until_queued,
 )
@@ -252,6 +254,24 @@ def test_transfers_against_each_other_that_were_decided_at_once_are_both_done(tw
         assert all(isinstance(outcome, Accepted) for outcome in outcomes)
         two[0].execute(transferring(30, giver, receiver))
         assert [available(two[1], name) for name in (one, other)] == [100, 100]
+
+
+def test_servers_that_change_accounts_in_opposite_orders_never_wait_for_each_other(two, postgres_url, row_locks):
+    open_accounts(two[0], *customers(4)[2:], credits_each=1)
+    lowest, low, high, highest = sorted(customers(4), key=lambda name: name.key)
+    there = Batch(operations=tuple(granting(1, name) for name in (lowest, low, highest)))
+    back = Batch(operations=tuple(granting(1, name) for name in (highest, high, lowest)))
+
+    with failures() as refused:
+        # Each would have come half-way: the one to the lowest, the other to the highest.
+        with kept_waiting(postgres_url, low, high, row_locks=row_locks):
+            answers = [server.queue(work) for server, work in zip(two, (there, back), strict=True)]
+            for server in ("first", "second"):
+                wait_until_queued(postgres_url, server)
+        outcomes = [outcome for answer in answers for outcome in answer.result(PATIENCE_S)]
+
+    assert kinds(outcomes) == {"accepted": 6}
+    assert constraints(refused) == ([] if row_locks else ["pk_entries"])
 
 
 @pytest.mark.parametrize("row_locks", [True], indirect=True, ids=["row locks"])

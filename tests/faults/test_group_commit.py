@@ -272,14 +272,16 @@ def test_a_full_queue_says_so_at_once_and_what_waits_is_done(opened, batches):
 def test_what_waits_is_counted_in_operations(opened, batches):
     ledger = opened(queue_max=5)
 
-    with batches.hold(ledger):
-        waiting = [ledger.queue(deducting(1)), ledger.queue(Batch(operations=tuple(deducting(1) for _ in range(4))))]
-        for asked in (deducting(1), Batch(operations=(deducting(1),))):
-            with pytest.raises(QueueFullError):
-                ledger.queue(asked)
+    for _ in range(2):
+        with batches.hold(ledger):
+            four = Batch(operations=tuple(deducting(1) for _ in range(4)))
+            waiting = [ledger.queue(deducting(1)), ledger.queue(four)]
+            for asked in (deducting(1), Batch(operations=(deducting(1),))):
+                with pytest.raises(QueueFullError):
+                    ledger.queue(asked)
+        results(waiting)
 
-    results(waiting)
-    assert available(ledger) == 95
+    assert available(ledger) == 90
     assert len(ledger.execute_batch([deducting(1) for _ in range(10)])) == 10
 
 

@@ -148,7 +148,7 @@ def test_a_wire_cut_at_any_request_of_a_batch_loses_nothing_and_doubles_nothing(
             committed_unheard += all(outcome.replayed for outcome in flat(repeated))
 
         assert_each_done_once(reader, operations, first)
-    assert at_request > 12
+    assert at_request > 20
     # Only the last request, the COMMIT, can be done without the caller hearing of it.
     assert committed_unheard == (0 if loss is Loss.REQUEST else 1)
 
@@ -181,7 +181,7 @@ def test_a_backend_terminated_before_any_statement_of_a_batch_loses_nothing_and_
             assert_each_done_once(ledger, operations, do(ledger, batches, operations))
 
         assert_each_done_once(ledger, operations, outcomes)
-    assert at_statement > 12
+    assert at_statement > 20
 
 
 def driver(connection):
@@ -217,7 +217,7 @@ def test_a_sqlite_statement_that_fails_anywhere_in_a_batch_loses_nothing_and_dou
                 assert_each_done_once(ledger, operations, do(ledger, batches, operations))
 
         assert_each_done_once(ledger, operations, outcomes)
-    assert at_statement > 12
+    assert at_statement > 20
 
 
 def test_a_disk_that_takes_nothing_more_at_the_commit_loses_nothing_and_doubles_nothing(sqlite_url, batches):
