@@ -59,15 +59,24 @@ class Changes:
         self._ledger = ledger
         self._read = read
 
-    async def one(self, request: Any, kind: type[Answer], context: Context) -> Answer:  # noqa: ANN401 -- any change
-        """Does what a request asks for, or previews it; raises what `answering` tells."""
+    async def one(
+        self,
+        request: Any,  # noqa: ANN401 -- any change
+        kind: type[Answer],
+        context: Context,
+        turn: asyncio.Lock | None = None,
+    ) -> Answer:
+        """Does what a request asks for, or previews it; raises what `answering` tells.
+
+        turn   held by the one among several that tries again while the queue is full; None: it is refused then
+        """
         operation = operation_of(request, tenant_of(context))
         if refused := made_up(request):
             raise RefusedError(refused)
         if request.preview:
             (decided,) = await self._read(self._ledger.preview, (operation,))
         else:
-            decided = await self._decided(operation, context)
+            decided = await self._decided(operation, context, turn)
         answer = answer_of(operation, _accepted(decided), preview=request.preview)
         if not isinstance(answer, kind):
             raise TypeError(f"{type(answer).__name__} is not the answer to {type(request).__name__}")
@@ -96,14 +105,14 @@ class Changes:
         self, requests: AsyncIterator[account_pb.BulkGrantRequest], context: Context
     ) -> AsyncIterator[account_pb.BulkGrantResponse]:
         """Does grants as they come, a bounded number at a time, and answers each in order."""
-        room = asyncio.Semaphore(BULK_MAX)
+        room, turn = asyncio.Semaphore(BULK_MAX), asyncio.Lock()
         under_way: asyncio.Queue[asyncio.Task[account_pb.BulkGrantResponse] | None] = asyncio.Queue()
 
         async def take() -> None:
             try:
                 async for request in requests:
                     await room.acquire()
-                    under_way.put_nowait(asyncio.create_task(self._granted(request, context)))
+                    under_way.put_nowait(asyncio.create_task(self._granted(request, context, turn)))
             finally:
                 under_way.put_nowait(None)
 
@@ -119,24 +128,39 @@ class Changes:
                 if (task := under_way.get_nowait()) is not None:
                     task.cancel()
 
-    async def _granted(self, request: account_pb.BulkGrantRequest, context: Context) -> account_pb.BulkGrantResponse:
-        while True:
-            try:
-                answer = await self.one(request.grant, credit_pb.GrantResponse, context)
-                return account_pb.BulkGrantResponse(grant=answer)
-            except QueueFullError:
-                # The stream can wait, and whoever sends it learns of it by that.
-                await asyncio.sleep(PAUSE_WHEN_FULL_S)
-            except Exception as error:  # noqa: BLE001 -- whatever it is, the other grants go on
-                return account_pb.BulkGrantResponse(error=error_message(told("BulkGrant", error)))
+    async def _granted(
+        self, request: account_pb.BulkGrantRequest, context: Context, turn: asyncio.Lock
+    ) -> account_pb.BulkGrantResponse:
+        try:
+            answer = await self.one(request.grant, credit_pb.GrantResponse, context, turn)
+            return account_pb.BulkGrantResponse(grant=answer)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the other grants go on
+            return account_pb.BulkGrantResponse(error=error_message(told("BulkGrant", error)))
 
-    async def _decided(self, work: Request | Batch, context: Context) -> Any:  # noqa: ANN401 -- as the ledger answers it
+    async def _decided(
+        self,
+        work: Request | Batch,
+        context: Context,
+        turn: asyncio.Lock | None = None,
+    ) -> Any:  # noqa: ANN401 -- as the ledger answers it
         """Has it decided and written. If the caller goes away before that, it is dropped."""
         remaining_s = context.time_remaining()
         deadline = None if remaining_s is None else time.monotonic() + remaining_s
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._ledger.submit(work, answer, deadline)
+        if turn is None:
+            self._ledger.submit(work, answer, deadline)
+        else:
+            async with turn:
+                await self._submitted(work, answer, deadline)
         return await answer
+
+    async def _submitted(self, work: Request | Batch, answer: asyncio.Future[Any], deadline: float | None) -> None:
+        while True:
+            try:
+                return self._ledger.submit(work, answer, deadline)
+            except QueueFullError:
+                # The stream can wait, and whoever sends it learns of it by that.
+                await asyncio.sleep(PAUSE_WHEN_FULL_S)
 
 
 def _accepted(decided: Decided) -> Accepted:
