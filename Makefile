@@ -24,8 +24,8 @@ setup: $(INSTALLED) ## make .venv, with everything needed to run and develop
 serve: setup ## start the server on 127.0.0.1:50051, books in ./data (flags: ARGS=)
 	$(BIN)/scrip serve $(ARGS)
 
-test: setup ## run the tests (one file or name: ARGS="tests/test_x.py -k name")
-	$(BIN)/python -m pytest $(ARGS)
+test: setup ## run the tests on all cores (one file or name: ARGS="tests/test_x.py -k name"; one by one: ARGS="-n 0")
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint: setup $(GENERATOR) ## check style, types, the contract, and that generated code is fresh
 	$(BIN)/ruff check
@@ -44,7 +44,7 @@ proto: $(GENERATOR) ## generate the Python stubs from protos/
 	rm -f $(GENERATED)/*_pb2*.py $(GENERATED)/*_pb2*.pyi
 	@$(call generate,clients/python)
 
-bench: setup ## measure (flags: ARGS=)
+bench: setup ## measure (QUICK=1: the four ratios only; parts and flags: ARGS=)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 soak: setup ## run the tests that take minutes

@@ -1,4 +1,4 @@
-"""What was measured, as a table to read and as a line of JSON to keep."""
+"""What was measured, as tables to read and as a line of JSON to keep."""
 
 import json
 import os
@@ -7,99 +7,103 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final
 
 import grpc
 
-from benchmarks.targets import Sample
+from benchmarks.goals import GOALS, RATIOS
+from benchmarks.plan import Found, Plan
+from benchmarks.rounds import Case, Measured, Middle, Sample, rounded
 
 SYNCS: Final = 100
-REFERENCE: Final = "echo"
 HEADS: Final = (
-    "in flight", "target", "calls/s", "spread", "p50 ms", "p99 ms", "p99.9 ms", "over echo", "spread",
-    "server us", "database us", "generator us",
+    "", "per s", "spread", "p50 ms", "p99 ms", "p99.9 ms", "ratio", "spread", "to",
+    "server us", "database us", "load us", "per transaction",
 )  # fmt: skip
+LEFT: Final = frozenset({"", "to"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Middle:
-    """The median of several runs, with the least and the most."""
-
-    median: float
-    least: float
-    most: float
-
-    @classmethod
-    def of(cls, values: Iterable[float | None]) -> "Middle | None":
-        """None if any of the runs has nothing to tell."""
-        known = list(values)
-        if None in known:
-            return None
-        return cls(median=statistics.median(known), least=min(known), most=max(known))
-
-    def rounded(self) -> dict[str, float]:
-        return {"median": _rounded(self.median), "least": _rounded(self.least), "most": _rounded(self.most)}
+def shown(found: Found) -> str:
+    """A part's tables, and what they do not say."""
+    tables = (table([HEADS, *(_cells(measured, case) for case in measured.cases)]) for measured in found.measured)
+    return "\n\n".join([found.title, *tables, "\n".join(found.notes)]).rstrip()
 
 
-def figures(rounds: Sequence[Sequence[Sample]]) -> list[dict[str, Any]]:
-    """One row for each target and number of calls in flight; a ratio is between neighbours of the same round."""
-    rows = []
-    for first in rounds[0]:
-        mine = [_find(samples, first.target, first.in_flight) for samples in rounds]
-        echo = [_find(samples, REFERENCE, first.in_flight) for samples in rounds]
-        pairs = zip(mine, echo, strict=True)
-        rows.append(
-            {
-                "in_flight": first.in_flight,
-                "target": first.target,
-                "calls_per_s": Middle.of(sample.figures.calls_per_s for sample in mine),
-                "p50_ms": Middle.of(sample.figures.p50_ms for sample in mine),
-                "p99_ms": Middle.of(sample.figures.p99_ms for sample in mine),
-                "p99_9_ms": Middle.of(sample.figures.p99_9_ms for sample in mine),
-                "over_echo": Middle.of(one.figures.calls_per_s / other.figures.calls_per_s for one, other in pairs),
-                "server_us": Middle.of(sample.server_us for sample in mine),
-                "database_us": Middle.of(sample.database_us for sample in mine),
-                "generator_us": Middle.of(sample.figures.generator_us for sample in mine),
-            }
-        )
-    return rows
+def goals(figures: Mapping[str, Middle | None]) -> str:
+    """Of those figures that the parts that ran have."""
+    asked = (goal for goal in GOALS if goal.figure in figures)
+    return table([("", "measured", "spread", "goal", ""), *(goal.cells(figures) for goal in asked)])
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    cells = [HEADS, *map(_cells, rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(HEADS))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
-
-
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    speed, ratio = row["calls_per_s"], row["over_echo"]
-    return (
-        f"{row['in_flight']:,}",
-        row["target"],
-        _text(speed, 0),
-        f"{speed.least:,.0f}-{speed.most:,.0f}",
-        *(_text(row[name], 2) for name in ("p50_ms", "p99_ms", "p99_9_ms")),
-        _text(ratio, 2),
-        f"{ratio.least:.2f}-{ratio.most:.2f}",
-        *(_text(row[name], 0) for name in ("server_us", "database_us", "generator_us")),
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns with a heading; a column in which there is nothing is left out."""
+    heads = rows[0]
+    kept = [column for column in range(len(heads)) if any(row[column] not in {"", "-"} for row in rows[1:])]
+    widths = {column: max(len(row[column]) for row in rows) for column in kept}
+    return "\n".join(
+        "  ".join(
+            row[column].ljust(widths[column]) if heads[column] in LEFT else row[column].rjust(widths[column])
+            for column in kept
+        ).rstrip()
+        for row in rows
     )
 
 
-def line(rows: Sequence[Mapping[str, Any]], setting: Mapping[str, Any], machine: Mapping[str, Any]) -> str:
-    """Everything on one line; the ratios that have a goal are at the front, at the most calls in flight."""
-    most = max(row["in_flight"] for row in rows)
-    ratios = {
-        f"unary_{row['target']}_over_echo": _rounded(row["over_echo"].median)
-        for row in rows
-        if row["in_flight"] == most and row["target"] != REFERENCE
-    }
-    plain = [
-        {name: value.rounded() if isinstance(value, Middle) else value for name, value in row.items()} for row in rows
-    ]
-    return json.dumps({**ratios, "setting": setting, "machine": machine, "rows": plain})
+def line(found: Mapping[str, Found], plan: Plan, machine: Mapping[str, Any], took_s: float) -> str:
+    """Everything on one line: the ratios at the front, then the other figures that have names, then the tables."""
+    figures = all_figures(found, plan)
+    return json.dumps(
+        {
+            **{name: None if figure is None else rounded(figure.median) for name, figure in figures.items()},
+            "spreads": {name: _spread(figure) for name, figure in figures.items()},
+            "setting": {**asdict(plan), "trace": plan.trace.name, "took_s": round(took_s)},
+            "machine": machine,
+            "parts": {
+                name: [row for measured in part.measured for row in _rows(measured)] for name, part in found.items()
+            },
+            "notes": {name: list(part.notes) for name, part in found.items()},
+        }
+    )
+
+
+def all_figures(found: Mapping[str, Found], plan: Plan) -> dict[str, Middle | None]:
+    """Those that have goals come first, and of them the ratios; a quick run has only what it can measure."""
+    figures = {name: figure for part in found.values() for name, figure in part.figures.items()}
+    names = [*RATIOS, *(goal.figure for goal in GOALS if goal.figure in figures), *figures]
+    return {name: figures.get(name) for name in names if name in RATIOS or not plan.quick or figures[name] is not None}
+
+
+def _cells(measured: Measured, case: Case) -> tuple[str, ...]:
+    speed, ratio = measured.middle(case.name, "per_s"), measured.ratio(case.name, case.over, "per_s")
+    return (
+        case.name,
+        _text(speed, 0),
+        "-" if speed is None else f"{speed.least:,.0f}-{speed.most:,.0f}",
+        *(_text(measured.middle(case.name, name), 2) for name in ("p50_ms", "p99_ms", "p99_9_ms")),
+        _text(ratio, 2),
+        "-" if ratio is None else f"{ratio.least:.2f}-{ratio.most:.2f}",
+        "" if ratio is None or case.over is None else case.over,
+        *(_text(measured.middle(case.name, name), 0) for name in ("server_us", "database_us", "load_us")),
+        _text(measured.middle(case.name, "per_transaction"), 1),
+    )
+
+
+def _rows(measured: Measured) -> Iterator[dict[str, Any]]:
+    for case in measured.cases:
+        middles = {field.name: _spread(measured.middle(case.name, field.name)) for field in fields(Sample)}
+        ratio = _spread(measured.ratio(case.name, case.over, "per_s"))
+        yield {"case": case.name, **middles, "ratio": ratio, "to": case.over}
+
+
+def _spread(figure: Middle | None) -> dict[str, float] | None:
+    return None if figure is None else figure.rounded()
+
+
+def _text(value: Middle | None, digits: int) -> str:
+    return "-" if value is None else f"{value.median:,.{digits}f}"
 
 
 def machine() -> dict[str, Any]:
@@ -109,7 +113,7 @@ def machine() -> dict[str, Any]:
         "cpu": _cpu(),
         "python": platform.python_version(),
         "grpc": grpc.__version__,
-        "fdatasync_ms": _rounded(_sync_ms()),
+        "fdatasync_ms": rounded(_sync_ms()),
     }
 
 
@@ -132,15 +136,3 @@ def _cpu() -> str:
     except OSError:
         return platform.processor()
     return next((text.partition(":")[2].strip() for text in lines if text.startswith("model name")), sys.platform)
-
-
-def _find(samples: Sequence[Sample], target: str, in_flight: int) -> Sample:
-    return next(sample for sample in samples if (sample.target, sample.in_flight) == (target, in_flight))
-
-
-def _text(value: Middle | None, digits: int) -> str:
-    return "-" if value is None else f"{value.median:,.{digits}f}"
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.4g}")

@@ -1,26 +1,37 @@
 """What is measured: server processes, each with books of its own, ready to be asked."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psycopg
+import structlog
 
 from benchmarks import books
-from benchmarks.load import Figures, Load, run
-from tests.postgres import open_postgres
+from benchmarks.rounds import Sample
+from server.load import Figures, Load, run
+from tests.postgres import Server, open_postgres
 
-START_TIMEOUT_S: Final = 30
+START_TIMEOUT_S: Final = 60
 STOP_TIMEOUT_S: Final = 30
+ENGINES: Final = ("sqlite", "postgres")
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+ECHO: Final = "benchmarks.echo"
+# Of what the system says of a process, from its state on: who began it; its times in user and system mode; and those of
+# processes that it began and that have ended.
+PARENT, OWN_TIMES, ENDED_TIMES = 1, slice(11, 13), slice(13, 15)
+# Of the header of SQLite's shared memory: the number of the last transaction.
+SQLITE_TRANSACTION: Final = slice(8, 12)
 
 
 class ServerFailedError(Exception):
@@ -31,96 +42,155 @@ class BooksWrongError(Exception):
     """What was answered is not what is in the books."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One load on one target.
-
-    server_us, database_us   CPU time per call; None where it cannot be known or there is no such process
-    """
-
-    target: str
-    in_flight: int
-    figures: Figures
-    server_us: float | None
-    database_us: float | None
-
-
 class Target:
-    """A server process that answers CheckAndDeduct, and its books.
+    """Books in a database of their own, and the server process that is asked about them.
 
-    module   what is run: server, or benchmarks.echo
+    accounts     how many accounts calls are spread over
+    deductions   that each of them has from the start
+    longest      that the first of them has, if that is more
+    module       what is run: server, or benchmarks.echo; None: nothing, whoever measures opens the books itself
     """
 
-    def __init__(self, name: str, module: str, database_url: str, accounts: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        database_url: str,
+        accounts: int,
+        *,
+        deductions: int = 0,
+        longest: int = 0,
+        module: str | None = "server",
+    ) -> None:
         self.name = name
         self.database_url = database_url
+        self.accounts = accounts
+        self.longest, self.deductions = longest, deductions
         self._module = module
-        self._accounts = accounts
-        self._answered = 0
+        self._runs = count(1)
+        # Credits that were deducted by calls.
+        self.taken = 0
+        self.port = 0
+        self.pid: int | None = None
+
+    def fill(self) -> None:
+        """Write the books."""
+        if not self.is_echo:
+            told = f"{self.accounts:,} accounts with {self.deductions + 2:,} entries each"
+            print(f"{self.name}: writing {told}.", file=sys.stderr)
+            books.fill(self.database_url, self.accounts, deductions=self.deductions, longest=self.longest)
 
     @contextmanager
-    def open(self) -> Iterator[None]:
-        """Fill the books, run the server, and in the end see that the books agree with what was answered."""
-        if not self.is_echo:
-            books.fill(self.database_url, self._accounts)
-        with serving(self.database_url, module=self._module) as (self._port, self._pid):
+    def serve(self) -> Iterator[None]:
+        """Run the server, and in the end see that the books agree with what was answered."""
+        with ExitStack() as stack:
+            if self._module is not None:
+                self.port, self.pid = stack.enter_context(serving(self.database_url, module=self._module))
             yield
-        if not self.is_echo and (spent := books.spent(self.database_url)) != self._answered:
-            raise BooksWrongError(f"{self.name}: {self._answered} calls were answered OK, {spent} are in the books")
+        if not self.is_echo:
+            written = self.accounts * self.deductions + max(self.longest - self.deductions, 0)
+            if (spent := books.spent(self.database_url) - written) != self.taken:
+                raise BooksWrongError(f"{self.name}: {self.taken} credits were taken, {spent} are in the books")
 
     @property
     def is_echo(self) -> bool:
-        return self._module == "benchmarks.echo"
+        return self._module == ECHO
 
-    def measure(self, *, number: int, in_flight: int, warmup_s: float, measured_s: float) -> Sample:
-        """Put one load on it; `number` is one that no other load on it has."""
-        database = self._database_pids()
-        server_before, database_before = cpu_s([self._pid]), cpu_s(database)
-        figures = run(
-            Load(
-                port=self._port,
-                in_flight=in_flight,
-                accounts=self._accounts,
-                run=number,
-                warmup_s=warmup_s,
-                measured_s=measured_s,
-            )
-        )
-        self._answered += figures.calls
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def load(self, *, hot: bool = False, rate: float | None = None, **how_long: Any) -> Sample:  # noqa: ANN401 -- of Load
+        """Put the load on it."""
+        load = Load(address=self.address, accounts=self.accounts, hot=hot, rate=rate, run=self.next_run(), **how_long)
+        return self.sample(lambda: run(load))
+
+    def next_run(self) -> int:
+        """A number for what is put on these books next, so that no request_id comes twice."""
+        return next(self._runs)
+
+    def sample(self, put: Callable[[], Figures]) -> Sample:
+        """Tell what something that takes a credit per call came to, and what it cost the server and the database."""
+        before = self.usage()
+        figures = put()
+        after = self.usage()
+        self.taken += figures.spent
         return Sample(
-            target=self.name,
-            in_flight=in_flight,
-            figures=figures,
-            server_us=_per_call(server_before, cpu_s([self._pid]), figures.calls),
-            database_us=_per_call(database_before, cpu_s(database), figures.calls),
+            per_s=figures.calls_per_s,
+            p50_ms=figures.p50_ms,
+            p99_ms=figures.p99_ms,
+            p99_9_ms=figures.p99_9_ms,
+            load_us=figures.generator_us,
+            **after.since(before, figures.calls),
         )
 
-    def _database_pids(self) -> list[int]:
-        if not self.database_url.startswith("postgresql"):
-            return []
-        with psycopg.connect(self.database_url) as connection:
-            found = connection.execute(
-                "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-                # These come and go.
-                " AND backend_type <> 'autovacuum worker'"
-            )
-            return [pid for (pid,) in found]
+    def usage(self) -> "Usage":
+        return Usage.of(self.database_url, self.pid)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a server and its database have used so far; differences are what matters.
+
+    server_s, database_s   CPU time; None where there is no such process, or this system does not tell
+    transactions           that wrote; 0 if there are none
+    """
+
+    server_s: float | None
+    database_s: float | None
+    transactions: int
+
+    @classmethod
+    def of(cls, database_url: str, server_pid: int | None) -> "Usage":
+        server_s = None if server_pid is None else _cpu_s(server_pid)
+        if database_url.startswith("sqlite"):
+            memory = Path(database_url.removeprefix("sqlite:///") + "-shm")
+            counter = memory.read_bytes()[SQLITE_TRANSACTION] if memory.exists() else b""
+            return cls(server_s=server_s, database_s=None, transactions=int.from_bytes(counter, sys.byteorder))
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            (transactions,) = connection.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text").fetchone()
+            database_s = _postgres_s(connection.info.backend_pid)
+        return cls(server_s=server_s, database_s=database_s, transactions=int(transactions))
+
+    def since(self, before: "Usage", operations: int) -> dict[str, float | None]:
+        """What a sample tells of it, when so many operations have been done."""
+        wrote = self.transactions - before.transactions
+        return {
+            "server_us": _per_operation(before.server_s, self.server_s, operations),
+            "database_us": _per_operation(before.database_s, self.database_s, operations),
+            "per_transaction": operations / wrote if wrote else None,
+        }
+
+
+class Databases:
+    """Where databases are made: files in a directory, and a server.
+
+    directory   gone afterwards, with all that is in it
+    """
+
+    def __init__(self, directory: Path, postgres: Server) -> None:
+        self._directory = directory
+        self._postgres = postgres
+        self._numbers = count(1)
+
+    @contextmanager
+    def new(self, engine: str) -> Iterator[str]:
+        """The URL of an empty database, which is gone when the block ends."""
+        if engine == "postgres":
+            url = self._postgres.create_database()
+            yield url
+            self._postgres.drop_database(url)
+        else:
+            file = self._directory / f"{next(self._numbers)}.db"
+            yield f"sqlite:///{file}"
+            for path in self._directory.glob(f"{file.name}*"):
+                path.unlink()
 
 
 @contextmanager
-def open_targets(accounts: int) -> Iterator[Sequence[Target]]:
-    """The reference, Scrip on SQLite and Scrip on PostgreSQL; the last is as durable as the first two."""
-    with ExitStack() as stack:
-        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="scrip-bench-"))
-        postgres = stack.enter_context(open_postgres())
-        targets = (
-            Target("echo", "benchmarks.echo", f"sqlite:///{directory}/echo.db", accounts),
-            Target("sqlite", "server", f"sqlite:///{directory}/scrip.db", accounts),
-            Target("postgres", "server", postgres.create_database(), accounts),
-        )
-        for target in targets:
-            stack.enter_context(target.open())
-        yield targets
+def open_databases() -> Iterator[Databases]:
+    """PostgreSQL is as durable as SQLite: it waits for the disk."""
+    with tempfile.TemporaryDirectory(prefix="scrip-bench-") as directory, open_postgres() as postgres:
+        yield Databases(Path(directory), postgres)
 
 
 @contextmanager
@@ -133,7 +203,7 @@ def serving(database_url: str, *, module: str = "server") -> Iterator[tuple[int,
             process = subprocess.Popen(
                 [sys.executable, "-m", module, *command],
                 cwd=directory,
-                env=_environment(),
+                env=environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=file,
@@ -151,27 +221,71 @@ def serving(database_url: str, *, module: str = "server") -> Iterator[tuple[int,
             raise ServerFailedError(log.read_text(encoding="utf-8"))
 
 
-def cpu_s(pids: Sequence[int]) -> float | None:
-    """CPU time that these processes have taken; None if there are none or this system does not tell."""
-    ticks = 0
-    for pid in pids:
-        try:
-            said = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-        except OSError:
-            return None
-        user, system = said.rpartition(")")[2].split()[11:13]
-        ticks += int(user) + int(system)
-    return ticks / TICKS_PER_S if pids else None
-
-
-def _per_call(before: float | None, after: float | None, calls: int) -> float | None:
-    return None if before is None or after is None else (after - before) / calls * 1e6
-
-
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Ours without settings of Scrip, and with the directory from which this module was imported."""
     root = str(Path(__file__).resolve().parent.parent)
     return {name: value for name, value in os.environ.items() if not name.startswith("SCRIP_")} | {"PYTHONPATH": root}
+
+
+def keep_quiet() -> None:
+    """Standard output is for what was measured; the log is for what went wrong."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def memory_mb(pid: int) -> float:
+    """What a process has in memory; 0 where this system does not tell."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0.0
+    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith("VmRSS:"))
+
+
+def _per_operation(before_s: float | None, after_s: float | None, operations: int) -> float | None:
+    """In microseconds."""
+    return None if before_s is None or after_s is None else (after_s - before_s) / operations * 1e6
+
+
+def _postgres_s(pid: int) -> float | None:
+    """CPU time of the server that one of whose processes this is; those that have ended count too.
+
+    None if it is no process here: the server may be on another machine.
+    """
+    mine = _stat(pid)
+    if mine is None or Path(f"/proc/{pid}/comm").read_text(encoding="utf-8") != "postgres\n":
+        return None
+    parent = int(mine[PARENT])
+    while True:
+        before = _stat(parent)
+        children = [stat for path in Path("/proc").glob("[0-9]*") if (stat := _stat(path.name)) is not None]
+        ticks = sum(_ticks(stat, OWN_TIMES) for stat in children if int(stat[PARENT]) == parent)
+        after = _stat(parent)
+        if before is None or after is None:
+            return None
+        # Otherwise one has ended in the meantime, and may have been counted twice or not at all.
+        if before[ENDED_TIMES] == after[ENDED_TIMES]:
+            return (ticks + _ticks(after, OWN_TIMES) + _ticks(after, ENDED_TIMES)) / TICKS_PER_S
+
+
+def _cpu_s(pid: int) -> float | None:
+    stat = _stat(pid)
+    return None if stat is None else _ticks(stat, OWN_TIMES) / TICKS_PER_S
+
+
+def _ticks(stat: list[str], times: slice) -> int:
+    return sum(map(int, stat[times]))
+
+
+def _stat(pid: int | str) -> list[str] | None:
+    """What the system says of a process, from its state on; None if it does not tell."""
+    try:
+        said = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return said.rpartition(")")[2].split()
 
 
 def _port(process: subprocess.Popen[bytes], log: Path) -> int:
@@ -181,5 +295,5 @@ def _port(process: subprocess.Popen[bytes], log: Path) -> int:
         for line in log.read_text(encoding="utf-8").splitlines():
             if '"serving"' in line and line.endswith("}"):
                 return int(json.loads(line)["listen"].rpartition(":")[2])
-        time.sleep(0.02)
+        time.sleep(0.01)
     raise ServerFailedError(f"The server did not start:\n{log.read_text(encoding='utf-8')}")

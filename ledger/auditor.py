@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Connection, Select, Uuid, select, tuple_
+from sqlalchemy import BigInteger, Column, Connection, Select, literal, select, tuple_
 
 from ledger.audit import (
     AccountAudit,
@@ -25,7 +25,7 @@ from ledger.ids import AccountKey
 from ledger.loading import EntryReader
 from ledger.model import Account, Entry, Hold, Lot
 from ledger.rows import account_of, hold_of, lot_of
-from ledger.tables import accounts, entries, holds, lots
+from ledger.tables import Key, accounts, entries, holds, lots
 from ledger.trial import TrialBalances, checkpoint_books, read_totals
 
 FINDINGS_MAX: Final = 100
@@ -82,10 +82,10 @@ class Auditor:
         self._entries = EntryReader(database)
         self._trial_balances = trial_balances
         self._stopped = stopped
-        named = database.listed("named", Column("account_key", Uuid), Column("seq", BigInteger))
+        named = database.listed("named", Column("account_key", Key), Column("seq", BigInteger))
         self._named_entries = database.matching(named, entries)
         self._ended_holds = database.matching(
-            database.listed("ended", Column("account_key", Uuid), Column("hold", BigInteger)), holds
+            database.listed("ended", Column("account_key", Key), Column("hold", BigInteger)), holds
         )
 
     def audit(
@@ -179,7 +179,7 @@ class Auditor:
         ended = {(key, hold.number): hold for key, audit in audits.items() for hold in audit.ended}
         if not ended:
             return
-        asked = as_rows({"account_key": key.hex, "hold": number} for key, number in ended)
+        asked = as_rows({"account_key": key, "hold": number} for key, number in ended)
         rows = connection.execute(self._ended_holds, {"ended": asked})
         kept = {(row.account_key, row.hold): hold_of(row) for row in rows}
         for (key, number), hold in ended.items():
@@ -193,7 +193,7 @@ class Auditor:
         found: dict[tuple[AccountKey, int], Entry] = {}
         for start in range(0, len(places), _ENTRIES_PER_READ):
             some = places[start : start + _ENTRIES_PER_READ]
-            named = as_rows({"account_key": key.hex, "seq": seq} for key, seq in some)
+            named = as_rows({"account_key": key, "seq": seq} for key, seq in some)
             rows = connection.execute(self._named_entries, {"named": named}).all()
             found |= {(entry.key, entry.seq): entry for entry in self._entries.read(connection, rows)}
         return found
@@ -209,7 +209,7 @@ class Auditor:
                 raise DatabaseUnavailableError("the ledger is being closed")
             yield self._entries.read(connection, rows)
             last = rows[-1]
-            rows = connection.execute(wanted.where(place > tuple_(last.account_key, last.seq))).all()
+            rows = connection.execute(wanted.where(place > tuple_(literal(last.account_key, Key()), last.seq))).all()
 
 
 def _pages(connection: Connection, wanted: Select[Any]) -> Iterator[list[Account]]:

@@ -5,7 +5,6 @@ from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Final, Self
-from uuid import uuid4
 
 import structlog
 
@@ -64,11 +63,9 @@ class Ledger:
         self._clock = clock
         self._is_open = False
         self._database = Database(url, readers=readers, row_locks=row_locks)
-        self._store = Store(self._database, holder=uuid4())
+        self._store = Store(self._database)
         self._all_reports = Reports(self._database, clock)
-        self._writer = Writer(
-            self._database, self._store, options or WriterOptions(), clock=clock, deliver_all=deliver_all
-        )
+        self._writer = Writer(self._store, options or WriterOptions(), clock=clock, deliver_all=deliver_all)
 
     def __str__(self) -> str:
         return str(self._database)

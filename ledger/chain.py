@@ -3,8 +3,13 @@
 import hashlib
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final
 
 from ledger.model import AccountName, Entry, MadeLot
+
+# Made once: json.dumps would make one for each entry.
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def genesis(name: AccountName) -> bytes:
@@ -15,6 +20,11 @@ def genesis(name: AccountName) -> bytes:
 def chained_hash(previous: bytes, entry: Entry) -> bytes:
     """SHA-256 over the previous hash and the canonical bytes of the entry; `entry.hash` is not looked at."""
     return hashlib.sha256(previous + canonical_bytes(entry)).digest()
+
+
+def seal(previous: bytes, entry: Entry) -> None:
+    """Gives an entry that was made this moment, and that nobody else has seen, its hash."""
+    object.__setattr__(entry, "hash", chained_hash(previous, entry))
 
 
 def canonical_bytes(entry: Entry) -> bytes:
@@ -43,13 +53,13 @@ def canonical_bytes(entry: Entry) -> bytes:
         entry.refunds,
         entry.revokes,
         _instant(entry.lots_expire_at),
-        None if entry.peer is None else [entry.peer[0].hex, entry.peer[1]],
+        None if entry.peer is None else [entry.peer[0], entry.peer[1]],
         memo.description,
         memo.reference,
         memo.actor,
-        sorted([key, value] for key, value in memo.metadata.items()),
+        sorted([key, value] for key, value in memo.metadata.items()) if memo.metadata else [],
     ]
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    return _encode(fields).encode()
 
 
 def _made(lot: MadeLot) -> list[object]:
@@ -66,5 +76,11 @@ def _made(lot: MadeLot) -> list[object]:
     ]
 
 
+@lru_cache(maxsize=10_000)
+def instant_text(instant: datetime) -> str:
+    """ISO 8601 in UTC with six decimals, which sorts like time."""
+    return instant.astimezone(UTC).isoformat(timespec="microseconds")
+
+
 def _instant(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.astimezone(UTC).isoformat(timespec="microseconds")
+    return None if instant is None else instant_text(instant)

@@ -4,8 +4,9 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,15 +18,19 @@ from sqlalchemy import (
     Connection,
     Engine,
     FromClause,
+    Insert,
+    ScalarSelect,
     Select,
     Table,
     Text,
+    Update,
     and_,
     bindparam,
     cast,
     column,
     create_engine,
     event,
+    exists,
     func,
     literal_column,
     make_url,
@@ -37,10 +42,13 @@ from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from ledger.tables import Digest, Instant
+
 READERS_DEFAULT: Final = 4
 BUSY_TIMEOUT_S: Final = 5
 CONNECT_TIMEOUT_S: Final = 5
 
+_DRIVER_ERRORS: Final = (sqlite3.Error, psycopg.Error)
 # The same row was written by another writer in the meantime; to be decided again.
 _COLLISION_SQLSTATES: Final = frozenset({"23505", "40001", "40P01"})
 _COLLISION_SQLITE: Final = frozenset({"SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"})
@@ -48,13 +56,12 @@ _COLLISION_SQLITE: Final = frozenset({"SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CO
 _BUG_SQLSTATE_CLASSES: Final = ("22", "23", "42")
 _BUG_SQLITE: Final = ("SQLITE_CONSTRAINT", "SQLITE_ERROR", "SQLITE_MISMATCH", "SQLITE_RANGE", "SQLITE_MISUSE")
 
-# As PostgreSQL's options want them, with a backslash before the space.
-_READ_COMMITTED: Final = r"read\ committed"
-_REPEATABLE_READ: Final = r"repeatable\ read"
-
+# Options of PostgreSQL want a backslash before a space.
+#
 # The writer reads by key and nothing else. Without these, a plan made while a table was small is kept when it is large.
 _WRITER_OPTIONS: Final = {
     "synchronous_commit": "on",
+    "default_transaction_isolation": r"read\ committed",
     "timezone": "UTC",
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
@@ -65,7 +72,7 @@ _WRITER_OPTIONS: Final = {
 }
 _READER_OPTIONS: Final = {
     "timezone": "UTC",
-    "default_transaction_isolation": _REPEATABLE_READ,
+    "default_transaction_isolation": r"repeatable\ read",
     "default_transaction_read_only": "on",
     "jit": "off",
 }
@@ -88,23 +95,23 @@ class Database:
 
     url         sqlite:///path or postgresql://user@host/name
     readers     how many reads may run at once, beside one that takes long
-    row_locks   lock the accounts of a batch where the engine can, so that servers queue instead of colliding;
-                correctness does not rest on it
+    row_locks   once servers have collided, lock the accounts of batches for a while where the engine can, so that
+                they queue instead; correctness does not rest on it
     """
 
     def __init__(self, url: str, *, readers: int = READERS_DEFAULT, row_locks: bool = True) -> None:
         self.url = parse_url(url)
-        self.row_locks = row_locks
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        # Others that write may be there.
+        self.has_servers = not self.is_sqlite
+        self.row_locks = row_locks and self.has_servers
         self._lock_file: int | None = None
         if self.is_sqlite:
             self._writer = _sqlite_engine(self.url, pool_size=1, begin="BEGIN IMMEDIATE")
             self._reader = _sqlite_engine(self.url, pool_size=readers + 1, begin="BEGIN", pragmas=("query_only = ON",))
         else:
-            # What is not locked is read as of one instant; else a decision could rest on half of another's change.
-            isolation = _READ_COMMITTED if row_locks else _REPEATABLE_READ
-            options = {**_WRITER_OPTIONS, "default_transaction_isolation": isolation}
-            self._writer = _postgresql_engine(self.url, options, pool_size=1)
+            self._writer = _postgresql_engine(self.url, _WRITER_OPTIONS, pool_size=1)
+            self._each_alone = self._writer.execution_options(isolation_level="AUTOCOMMIT")
             self._reader = _postgresql_engine(self.url, _READER_OPTIONS, pool_size=readers + 1)
 
     def __str__(self) -> str:
@@ -138,13 +145,28 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """One transaction that may write. The block commits it itself, else it is rolled back."""
         with _translated(), self._writer.connect() as connection:
+            connection.begin()
             yield connection
+
+    @contextmanager
+    def write_at_once(self) -> Iterator[Connection]:
+        """Each statement is a transaction of its own, which saves two round trips; on SQLite one for all, as `write`.
+
+        Nothing there would be saved, and its locks keep others from what is read until it is written.
+        """
+        if self.is_sqlite:
+            with self.write() as connection:
+                yield connection
+        else:
+            with _translated(), self._each_alone.connect() as connection:
+                yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent snapshot that cannot write."""
         try:
             with _translated(), self._reader.connect() as connection:
+                connection.begin()
                 yield connection
         except CollisionError as error:
             # Some engines end a read that meets a write; nobody has anything to decide again.
@@ -159,17 +181,27 @@ class Database:
             self._lock_file = None
 
     def listed(self, parameter: str, *columns: Column[Any]) -> FromClause:
-        """Rows handed over as one parameter, to be joined with; encode them with `as_rows`."""
+        """Rows handed over as one parameter, to be joined with or written; encode them with `as_rows`."""
         handed = bindparam(parameter, type_=Text)
         if self.is_sqlite:
             each = func.json_each(handed).table_valued("value", name=f"{parameter}_json")
-            picked = (func.json_extract(each.c.value, f"$.{c.name}", type_=c.type).label(c.name) for c in columns)
-            return select(*picked).subquery(parameter)
-        return (
+            picked = (
+                func.json_extract(each.c.value, literal_column(f"'$.{c.name}'"), type_=c.type).label(c.name)
+                for c in columns
+            )
+            return select(*picked).subquery(f"given_{parameter}")
+        kinds = [column(c.name, Text() if isinstance(c.type, Digest) else c.type) for c in columns]
+        found = (
             func.json_to_recordset(cast(handed, JSON))
-            .table_valued(*(column(c.name, c.type) for c in columns), name=parameter)
+            .table_valued(*kinds, name=f"given_{parameter}")
             .render_derived(with_types=True)
         )
+        if not any(isinstance(c.type, Digest) for c in columns):
+            return found
+        bytes_of = {
+            c.name: func.decode(found.c[c.name], literal_column("'hex'")) for c in columns if isinstance(c.type, Digest)
+        }
+        return select(*(bytes_of.get(c.name, c).label(c.name) for c in found.c)).subquery()
 
     def matching(self, listed: FromClause, table: Table, *conditions: ColumnElement[bool]) -> Select[Any]:
         """The rows of a table whose columns are as in one of the listed rows.
@@ -177,16 +209,120 @@ class Database:
         PostgreSQL is made to look them up row by row. Left free, it reads the whole of another index for each of the
         listed rows as long as it has no statistics, which a young database has not.
         """
-        same = [table.c[column.name] == column for column in listed.c]
+        same = [table.c[column.name] == column for column in listed.c if column.name in table.c]
         if self.is_sqlite:
             return select(table).join(listed, and_(*same)).where(*conditions)
         found = select(table).where(*same, *conditions).offset(literal_column("0")).lateral(f"found_{table.name}")
         return select(found).select_from(listed.join(found, true()))
 
+    def gathered(self, rows: Select[Any]) -> ScalarSelect[str]:
+        """All that is selected as one value, to be decoded by `Gathered`: a row for each would cost much more.
+
+        Not least because SQLite's driver gives up the interpreter's lock for every row, and has to wait for it again.
+        """
+        found = rows.subquery()
+        if self.is_sqlite:
+            return select(func.json_group_array(func.json_array(*found.c))).scalar_subquery()
+        texts = (func.encode(c, literal_column("'hex'")) if isinstance(c.type, Digest) else c for c in found.c)
+        return select(cast(func.json_agg(func.json_build_array(*texts)), Text)).scalar_subquery()
+
+    def prepared(self, statement: Select[*tuple[Any, ...]] | Insert | Update) -> "Prepared":
+        """A statement that is run very often."""
+        return Prepared(statement, self._writer)
+
+    def guarded(
+        self, guard: Update, first: Select[Any] | None, changes: Callable[..., Sequence[Insert | Update]]
+    ) -> "Callable[[Connection, Mapping[str, str]], bool]":
+        """Makes several changes as one, on PostgreSQL in one statement, if a guard has a row to change; tells if so.
+
+        first     rows that are locked ahead of the changes, where the engine can
+        changes   makes them, each under the given conditions
+        """
+        if self.is_sqlite:
+            kept, rest = self.prepared(guard), [self.prepared(change) for change in changes()]
+
+            def one_by_one(connection: Connection, parameters: Mapping[str, str]) -> bool:
+                if kept.run(connection, parameters).rowcount == 0:
+                    return False
+                for change in rest:
+                    change.run(connection, parameters)
+                return True
+
+            return one_by_one
+        guarded = guard.returning(literal_column("1").label("one")).cte("guarded")
+        # PostgreSQL makes changes that nothing waits for in the opposite order. Only so is it the key of the entries
+        # that fails if another server was faster, as tests expect; in another order it would be as right.
+        made = [change.cte(f"change_{n}") for n, change in enumerate(changes(exists(select(guarded.c.one))))][::-1]
+        counts = [select(func.count()).select_from(guarded).scalar_subquery()]
+        if first is not None and self.row_locks:
+            # What the statement itself reads is read ahead of all changes.
+            counts.append(select(func.count()).select_from(first.with_for_update().cte("locked")).scalar_subquery())
+        whole = self.prepared(select(*counts).add_cte(*made))
+
+        def at_once(connection: Connection, parameters: Mapping[str, str]) -> bool:
+            return bool(whole.run(connection, parameters).fetchone()[0])
+
+        return at_once
+
+
+class Prepared:
+    """A statement whose text is made once, and handed to the driver; SQLAlchemy's way there costs more than to run it.
+
+    text   as the engine reads it
+    """
+
+    def __init__(self, statement: Select[*tuple[Any, ...]] | Insert | Update, engine: Engine) -> None:
+        compiled = statement.compile(dialect=engine.dialect)
+        self.text = str(compiled)
+        self._dialect: Any = engine.dialect
+        self._order = compiled.positiontup
+        # Constants of the statement are parameters as well; those that are to be given are None here.
+        self._constants = compiled.params
+
+    def run(self, connection: Connection, parameters: Mapping[str, str]) -> Any:  # noqa: ANN401 -- a cursor of either driver
+        """Runs it and gives back the driver's cursor; parameters that other statements have are passed over."""
+        given = {name: parameters.get(name, constant) for name, constant in self._constants.items()}
+        driver = connection.connection
+        cursor = driver.cursor()
+        try:
+            cursor.execute(self.text, given if self._order is None else tuple(given[name] for name in self._order))
+        except _DRIVER_ERRORS as error:
+            if self._dialect.is_disconnect(error, driver.dbapi_connection, cursor):
+                connection.invalidate(error)
+                # The others of its pool are as old; SQLAlchemy drops them too when it runs a statement itself.
+                connection.engine.dispose(close=False)
+            # An open one would keep its transaction open, however the connection is closed.
+            cursor.close()
+            raise
+        return cursor
+
+
+class Gathered:
+    """What `Database.gathered` selected from some columns, as rows of values."""
+
+    def __init__(self, columns: Iterable[ColumnElement[Any]]) -> None:
+        self._decoders = [
+            (n, datetime.fromisoformat if isinstance(c.type, Instant) else bytes.fromhex)
+            for n, c in enumerate(columns)
+            if isinstance(c.type, Instant | Digest)
+        ]
+
+    def rows(self, value: str | None) -> list[list[Any]]:
+        """The rows in the value; none in None."""
+        rows: list[list[Any]] = [] if value is None else json.loads(value)
+        for row in rows:
+            for n, decode in self._decoders:
+                if row[n] is not None:
+                    row[n] = decode(row[n])
+        return rows
+
 
 def as_rows(rows: Iterable[Mapping[str, str | int]]) -> str:
-    """Rows as the parameter of a `listed` table; keys are UUIDs in plain hexadecimal."""
-    return json.dumps(list(rows), separators=(",", ":"))
+    """Rows as the parameter of a `listed` table. What is absent is null; instants are text, hashes hexadecimal."""
+    return _encode(list(rows))
+
+
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def parse_url(url: str) -> URL:
@@ -246,6 +382,8 @@ def _postgresql_engine(url: URL, options: Mapping[str, str], *, pool_size: int) 
     defaults = {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "application_name": "scrip",
+        # Otherwise it is the environment's or the database's, which may not have every character.
+        "client_encoding": "utf8",
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
@@ -271,13 +409,14 @@ def _translated() -> Iterator[None]:
         yield
     except PoolTimeoutError as error:
         raise DatabaseUnavailableError("all connections are busy") from error
-    except DBAPIError as error:
-        cause = error.orig
+    except (DBAPIError, *_DRIVER_ERRORS) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
         if _is_collision(cause):
             raise CollisionError(str(cause)) from error
         if getattr(cause, "sqlite_errorname", None) == "SQLITE_NOTADB":
             raise DatabaseMisusedError("The file is not a database. Choose another file.") from error
-        if error.connection_invalidated or not _is_bug(cause):
+        is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
+        if is_lost or not _is_bug(cause):
             raise DatabaseUnavailableError(str(cause).strip() or type(cause).__name__) from error
         raise
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from ledger.chain import chained_hash
+from ledger.chain import seal
 from ledger.chart import Code
 from ledger.ids import AccountKey
 from ledger.lots import after_line, comes_to_life, has_run_out
@@ -60,7 +60,7 @@ class Draft:
         self._spent: list[Spent] = []
         self._spending: dict[str, Spending] = {}
         self._later = [lot.number for lot in state.lots.values() if lot.terms.effective_at > account.as_of]
-        if state.settled_at is None or state.settled_at < self.at:
+        if (state.settled_at is None or state.settled_at < self.at) and has_lapsed(state, self.at):
             self._settle()
 
     def lot(self, number: int) -> Lot:
@@ -118,7 +118,7 @@ class Draft:
         status: AccountStatus | None = None,
         terms: AccountTerms | None = None,
     ) -> Entry:
-        """Adds the next entry.
+        """Adds the next entry. What is not explained here, Entry does.
 
         request   whose entry it is; None for what nobody asked for by this account's name
         memo      None: that of the request
@@ -126,14 +126,13 @@ class Draft:
         hold      the hold that it makes, changes or ends, as it is from then on
         refunds   the entry that it refunds
         status    of the account from then on; None: as it is; so for `terms`
-
-        The other arguments: see Entry.
         """
         made, seq, at = self._make(made), self.account.seq + 1, at or self.at
         lines, available, held, owed = self._apply(lines, at, lots_expire_at)
         if hold is not None:
             self.holds[hold.number] = hold = replace(hold, due_at=self._due_at(hold))
-        self._count(seq, lines, operation, at, self._began(hold, refunds) or (at, seq))
+        if self.account.terms.limits:
+            self._count(seq, lines, operation, at, self._began(hold, refunds) or (at, seq))
         entry = Entry(
             key=self.account.name.key,
             seq=seq,
@@ -187,7 +186,7 @@ class Draft:
     def _add(self, entry: Entry, status: AccountStatus | None, terms: AccountTerms | None) -> Entry:
         """Seals the entry, and takes over how it leaves the account."""
         if self._recorded_at is not None:
-            entry = replace(entry, hash=chained_hash(self.account.head, entry))
+            seal(self.account.head, entry)
         self.entries.append(entry)
         self.account = Account(
             name=self.account.name,
@@ -222,6 +221,8 @@ class Draft:
         return made
 
     def _pending(self, at: datetime) -> int:
+        if not self._later:
+            return 0
         later = (self.lot(number) for number in self._later)
         return sum(lot.remaining for lot in later if lot.terms.effective_at > at)
 
@@ -241,9 +242,14 @@ class Draft:
         available, held, owed = self.account.available, self.account.held, self.account.owed
         posted = []
         for line in lines:
-            available += (line.credit is Code.AVAILABLE) * line.amount - (line.debit is Code.AVAILABLE) * line.amount
-            held += (line.credit is Code.HELD) * line.amount - (line.debit is Code.HELD) * line.amount
-            owed += (line.debit is Code.OWED) * line.amount - (line.credit is Code.OWED) * line.amount
+            amount = line.amount
+            for side, sign in ((line.debit, -1), (line.credit, 1)):
+                if side is Code.AVAILABLE:
+                    available += sign * amount
+                elif side is Code.HELD:
+                    held += sign * amount
+                elif side is Code.OWED:
+                    owed -= sign * amount
             left = None
             if line.lot is not None:
                 lot = after_line(self.lot(line.lot), line)
@@ -265,13 +271,10 @@ class Draft:
 
         began   when what is given back had been spent, and the number of the entry that did
         """
-        limits = self.account.terms.limits
-        if not limits:
-            return
         moved = [((line.debit, line.credit), line.amount) for line in lines]
         change = sum(amount for sides, amount in moved if sides in _SPENDS)
         change -= sum(amount for sides, amount in moved if sides in _GIVES_BACK)
-        for limit in limits:
+        for limit in self.account.terms.limits:
             before, is_rolling = self.spending(limit), limit.length is not None
             if change == 0 or not limit.counts(operation):
                 continue
@@ -323,6 +326,14 @@ class Draft:
         if remaining := self.lot(number).remaining:
             line = Line(debit=Code.AVAILABLE, credit=Code.BREAKAGE, amount=remaining, lot=number)
             self.post(EntryKind.LOT_LAPSE, (line,), at=at)
+
+
+def has_lapsed(state: State, at: datetime) -> bool:
+    """True if anything of the account has lapsed by then that is not written yet."""
+    for lot in state.lots.values():
+        if has_run_out(lot, at):
+            return True
+    return any(hold.due_at <= at for hold in state.holds.values() if hold.state is HoldState.OPEN)
 
 
 def _set_by(limit: SpendLimit) -> int:

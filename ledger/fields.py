@@ -272,7 +272,8 @@ def fingerprint_of(operation: Any) -> str:  # noqa: ANN401 -- any operation
     for name, shown, default in _asked_for.get(type(operation)) or _fields_asked_for(type(operation)):
         value = getattr(operation, name)
         if value is not None and value != default:
-            lines.append(f"{shown}={_short(_text_of(value))}")
+            text = value if type(value) is str else _text_of(value)
+            lines.append(f"{shown}={_short(text)}")
     memo = operation.memo
     if memo is not NO_MEMO:
         parts = (("description", memo.description), ("reference", memo.reference), ("actor", memo.actor))
@@ -294,14 +295,16 @@ def _fields_of(fingerprint: str) -> Mapping[str, str]:
 
 def _text_of(value: object) -> str:
     match value:
+        case int():
+            return str(value)
+        case AccountName():
+            return value.account_id
         case timedelta():
             return f"{value.days * 86_400 + value.seconds}.{value.microseconds:06}s"
         case datetime():
             return value.astimezone(UTC).isoformat()
         case Money():
             return f"{value.minor_units} {value.currency}"
-        case AccountName():
-            return value.account_id
         case Mapping():
             return json.dumps(sorted(value.items()))
         case tuple():

@@ -7,10 +7,12 @@ entry, big-endian without leading zero bytes. It needs no index: it says where t
 from base64 import b32decode, b32encode
 from enum import StrEnum
 from functools import lru_cache
+from hashlib import sha1
 from typing import NewType
-from uuid import UUID, uuid5
+from uuid import UUID
 
-AccountKey = NewType("AccountKey", UUID)
+# The 16 bytes of a UUID as hexadecimal digits in lower case: text is compared and hashed much faster than a UUID.
+AccountKey = NewType("AccountKey", str)
 
 SCRIP_NAMESPACE = UUID("6f0d7ae2-5b0c-5d3e-9a55-7c1d0e8f4b21")
 
@@ -34,12 +36,20 @@ def account_key(tenant: str, asset: str, account_id: str) -> AccountKey:
 
     Neither a tenant nor an asset contains "/", so different accounts have different texts.
     """
-    return AccountKey(uuid5(SCRIP_NAMESPACE, f"{tenant}/{asset}/{account_id}"))
+    return _uuid5(f"{tenant}/{asset}/{account_id}")
+
+
+def _uuid5(text: str) -> AccountKey:
+    """As uuid.uuid5 makes it, at a third of the cost: SHA-1 with the version and the variant of RFC 9562 in place."""
+    digest = bytearray(sha1(SCRIP_NAMESPACE.bytes + text.encode(), usedforsecurity=False).digest()[:_KEY_BYTES])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return AccountKey(digest.hex())
 
 
 def public_id(prefix: IdPrefix, key: AccountKey, number: int) -> str:
     """The text that names an entry, hold or lot to callers; `number` is that of the entry that made it."""
-    raw = key.bytes + number.to_bytes((number.bit_length() + 7) // 8, "big")
+    raw = bytes.fromhex(key) + number.to_bytes((number.bit_length() + 7) // 8, "big")
     return prefix + b32encode(raw).decode("ascii").rstrip("=").lower()
 
 
@@ -52,7 +62,7 @@ def parse_id(prefix: IdPrefix, text: str) -> tuple[AccountKey, int] | None:
         raw = b32decode(body + "=" * (-len(body) % 8))
     except ValueError:
         return None
-    key, number = AccountKey(UUID(bytes=raw[:_KEY_BYTES].ljust(_KEY_BYTES, b"\0"))), int.from_bytes(raw[_KEY_BYTES:])
+    key, number = AccountKey(raw[:_KEY_BYTES].ljust(_KEY_BYTES, b"\0").hex()), int.from_bytes(raw[_KEY_BYTES:])
     if number == 0 or number.bit_length() >= 8 * _NUMBER_BYTES_MAX or public_id(prefix, key, number) != text:
         return None
     return key, number
@@ -73,4 +83,4 @@ def parse_page_token(filters: tuple[str, ...], text: str) -> int | None:
 
 def _filter_key(filters: tuple[str, ...], before: int) -> AccountKey:
     # Not an account's key, but as long and as good at being different.
-    return AccountKey(uuid5(SCRIP_NAMESPACE, "\0".join((*filters, str(before)))))
+    return _uuid5("\0".join((*filters, str(before))))

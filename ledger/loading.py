@@ -4,16 +4,16 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
 
-from sqlalchemy import Column, ColumnElement, Connection, Integer, Row, Select, func, literal_column, select
+from sqlalchemy import Column, ColumnElement, Connection, FromClause, Integer, Row, Select, func, literal_column, select
 
-from ledger.administration import Merge, Revoke
+from ledger.administration import Revoke
+from ledger.chain import instant_text
 from ledger.chart import Code
-from ledger.database import CollisionError, Database, as_rows
+from ledger.database import CollisionError, Database, Gathered, as_rows
 from ledger.ids import AccountKey
 from ledger.model import DEFAULT_ASSET, AccountName, Asset, Entry, Line
-from ledger.operations import Capture, ExtendHold, IncreaseHold, OfAccount, Operation, Refund, Release, Settle, Transfer
+from ledger.operations import Capture, ExtendHold, IncreaseHold, OfAccount, Operation, Refund, Release, Settle
 from ledger.outcome import Spending, State
 from ledger.rows import account_of, asset_of, entry_of, hold_of, line_of, lot_of
 from ledger.tables import Instant, accounts, assets, entries, holds, lines, lots, spending
@@ -21,70 +21,116 @@ from ledger.terms import SpendLimit, window_start
 
 States = dict[AccountKey, State]
 _HALF_BITS: Final = 32
+# SQLite plans a statement anew whenever a parameter is bound that its plan depends on.
+_YES: Final[ColumnElement[int]] = literal_column("1")
+# Where an account or a window is among those that are asked for.
+_PLACE: Final = Column("place", Integer)
 _OfHold: Final = Capture | Release | IncreaseHold | ExtendHold
 
 
 class Loader:
-    """Reads the state of every account that some operations name.
+    """Reads the state of every account that some operations name, nearly all of it as one statement."""
 
-    for_update   lock the accounts, where the engine can
-    """
-
-    def __init__(self, database: Database, *, for_update: bool) -> None:
-        self._entries = EntryReader(database)
-        keys = database.listed("keys", accounts.c.account_key)
+    def __init__(self, database: Database) -> None:
+        keys = database.listed("keys", accounts.c.account_key, _PLACE)
+        asked = database.listed("asked", entries.c.account_key, entries.c.request_id, _PLACE)
+        named_assets = database.listed("named_assets", assets.c.tenant, assets.c.asset)
         # Locked in order of the key, so that two batches that touch the same accounts cannot wait for each other.
-        found = select(accounts).join(keys, keys.c.account_key == accounts.c.account_key)
-        ordered = found.order_by(accounts.c.account_key)
-        self._accounts = ordered.with_for_update(of=accounts) if for_update and database.row_locks else ordered
-        self._open_lots = database.matching(keys, lots, lots.c.open == 1)
-        self._open_holds = database.matching(keys, holds, holds.c.open == 1)
+        same_key = keys.c.account_key == accounts.c.account_key
+        locked = select(_YES).select_from(accounts).join(keys, same_key).order_by(accounts.c.account_key)
+        self._lock = database.prepared(locked.with_for_update(of=accounts))
+
+        its_asset = (assets.c.tenant == accounts.c.tenant) & (assets.c.asset == accounts.c.asset)
+        found = select(*_placed(keys, accounts.c), assets.c.scale, assets.c.policy)
+        found = found.select_from(keys).join(accounts, same_key).outerjoin(assets, its_asset)
+        posted = database.matching(asked, entries)
+        open_lots = database.matching(keys, lots, lots.c.open == _YES)
+        open_holds = database.matching(keys, holds, holds.c.open == _YES)
+        self._found = ReadAtOnce(
+            database,
+            {
+                "accounts": found,
+                "lots": open_lots.with_only_columns(*_placed(keys, open_lots.selected_columns)),
+                "holds": open_holds.with_only_columns(*_placed(keys, open_holds.selected_columns)),
+                "posted": posted.with_only_columns(asked.c.place, posted.selected_columns.seq),
+                "assets": database.matching(named_assets, assets),
+            },
+        )
+        numbers = select(keys.c.place, accounts.c.seq).join(accounts, same_key)
+        self._numbers = ReadAtOnce(database, {"numbers": numbers})
+        self._spending = ReadAtOnce(database, {"spending": _spending(database)})
+        self._entries = EntryReader(database)
         self._named_holds = database.matching(database.listed("named", holds.c.account_key, holds.c.hold), holds)
         self._named_lots = database.matching(database.listed("named", lots.c.account_key, lots.c.lot), lots)
         self._named_entries = database.matching(database.listed("named", entries.c.account_key, entries.c.seq), entries)
-        self._posted = database.matching(database.listed("asked", entries.c.account_key, entries.c.request_id), entries)
         self._refunded = _refunded(database)
-        self._spending = _spending(database)
 
     def load(
-        self, connection: Connection, operations: Sequence[Operation], clock: Callable[[], datetime]
+        self,
+        connection: Connection,
+        operations: Sequence[Operation],
+        clock: Callable[[], datetime],
+        *,
+        lock: bool = False,
+        may_change: bool = False,
     ) -> tuple[States, datetime]:
         """The states, nothing decided yet, and the instant they are loaded for.
 
-        clock    asked once the accounts are there: loading them waits as long as another server has locked one
-        raises   CollisionError
+        clock        asked once the accounts are locked: that waits as long as another server has locked one
+        lock         lock the accounts first
+        may_change   an account may change from one statement to the next
+        raises       CollisionError if one did
         """
-        states: States = {key: State() for operation in operations for key in operation.keys}
-        keys = as_rows({"account_key": key.hex} for key in states)
-        for row in connection.execute(self._accounts, {"keys": keys}):
-            states[AccountKey(row.account_key)].account = account_of(row)
+        states: States = {}
+        for operation in operations:
+            for key in operation.keys:
+                if key not in states:
+                    states[key] = State()
+        keys, places = list(states), {key: place for place, key in enumerate(states)}
+        parameters = {
+            "keys": as_rows({"account_key": key, "place": place} for key, place in places.items()),
+            "asked": as_rows(_asked(operations, places)),
+            "named_assets": as_rows({"tenant": tenant, "asset": asset} for tenant, asset in _assets_named(operations)),
+        }
+        if lock:
+            self._lock.run(connection, parameters).fetchall()
         now = clock()
-        for row in connection.execute(self._open_lots, {"keys": keys}):
-            states[AccountKey(row.account_key)].lots[row.lot] = lot_of(row)
-        for row in connection.execute(self._open_holds, {"keys": keys}):
-            states[AccountKey(row.account_key)].holds[row.hold] = hold_of(row)
-        self._load_posted(connection, operations, states)
-        self._load_named(connection, operations, states)
-        self._load_spending(connection, states, now)
-        _load_assets(connection, operations, states)
-        for state in states.values():
-            if state.account is None and (state.lots or state.holds or state.posted):
-                # There was no row to lock yet, so nothing kept another server from opening it meanwhile.
-                raise CollisionError("the account was opened while it was read")
+        found = self._found.read(connection, parameters)
+        known: dict[tuple[str, str], Asset] = {}
+        for *row, scale, policy in found["accounts"]:
+            state = states[keys[row[0]]]
+            state.account = account_of(row)
+            state.asset = _asset_of(state.account.name, scale, policy, known)
+        for row in found["lots"]:
+            states[keys[row[0]]].lots[row[1]] = lot_of(row)
+        for row in found["holds"]:
+            states[keys[row[0]]].holds[row[1]] = hold_of(row)
+        _take_assets(states, operations, {(row[0], row[1]): asset_of(row) for row in found["assets"]})
+        self._read_posted(connection, states, [(keys[place], seq) for place, seq in found["posted"]])
+        is_more = self._load_named(connection, operations, states)
+        is_more |= self._load_spending(connection, states, now)
+        if is_more and may_change:
+            self._require_unchanged(connection, parameters, keys, states)
         return states, now
 
-    def _load_posted(self, connection: Connection, operations: Iterable[Operation], states: States) -> None:
-        asked = {(op.key, op.request_id) for op in operations if not isinstance(op, Settle)}
-        if not asked:
-            return
-        parameter = as_rows({"account_key": key.hex, "request_id": request_id} for key, request_id in asked)
-        rows = connection.execute(self._posted, {"asked": parameter}).all()
-        for entry in self._entries.read(connection, rows):
-            if entry.request_id is not None:
-                states[entry.key].posted[entry.request_id] = entry
+    def _require_unchanged(
+        self, connection: Connection, parameters: Mapping[str, str], keys: Sequence[AccountKey], states: States
+    ) -> None:
+        """Whoever changes an account writes its next entry."""
+        numbers = {keys[place]: seq for place, seq in self._numbers.read(connection, parameters)["numbers"]}
+        for key, state in states.items():
+            if numbers.get(key) != (None if state.account is None else state.account.seq):
+                raise CollisionError("an account was changed while it was read")
 
-    def _load_named(self, connection: Connection, operations: Sequence[Operation], states: States) -> None:
-        """Holds, entries and lots that an operation names, and that may have ended."""
+    def _read_posted(self, connection: Connection, states: States, posted: Collection[tuple[AccountKey, int]]) -> None:
+        if posted:
+            rows = connection.execute(self._named_entries, {"named": _places(posted, "seq")}).all()
+            for entry in self._entries.read(connection, rows):
+                if entry.request_id is not None:
+                    states[entry.key].posted[entry.request_id] = entry
+
+    def _load_named(self, connection: Connection, operations: Sequence[Operation], states: States) -> bool:
+        """Holds, entries and lots that an operation names, and that may have ended; True if there were any."""
         named_holds = {(op.key, op.hold) for op in operations if isinstance(op, _OfHold)}
         named_lots = {(op.key, op.lot) for op in operations if isinstance(op, Revoke)}
         if refunds := {(op.key, op.entry) for op in operations if isinstance(op, Refund)}:
@@ -95,62 +141,100 @@ class Loader:
                 named_holds |= set() if entry.hold is None else {(entry.key, entry.hold)}
             for row in connection.execute(self._refunded, {"named": _places(refunds, "seq")}):
                 states[AccountKey(row.account_key)].refunded[row.seq] = int(row.refunded or 0)
-        if missing := {(key, hold) for key, hold in named_holds if hold not in states[key].holds}:
-            for row in connection.execute(self._named_holds, {"named": _places(missing, "hold")}):
+        if missing_holds := {(key, hold) for key, hold in named_holds if hold not in states[key].holds}:
+            for row in connection.execute(self._named_holds, {"named": _places(missing_holds, "hold")}):
                 states[AccountKey(row.account_key)].holds[row.hold] = hold_of(row)
-        if missing := {(key, lot) for key, lot in named_lots if lot not in states[key].lots}:
-            for row in connection.execute(self._named_lots, {"named": _places(missing, "lot")}):
+        if missing_lots := {(key, lot) for key, lot in named_lots if lot not in states[key].lots}:
+            for row in connection.execute(self._named_lots, {"named": _places(missing_lots, "lot")}):
                 states[AccountKey(row.account_key)].lots[row.lot] = lot_of(row)
+        return bool(refunds or missing_holds or missing_lots)
 
-    def _load_spending(self, connection: Connection, states: Mapping[AccountKey, State], now: datetime) -> None:
-        asked = list(_windows(states, now))
-        if not asked:
-            return
-        parameter = as_rows(
-            {
-                "account_key": key.hex,
-                "name": limit.counted_as,
-                "since": since.isoformat(timespec="microseconds"),
-                "rolling": int(limit.length is not None),
-            }
-            for key, limit, since in asked
-        )
-        rows = connection.execute(self._spending, {"asked": parameter})
-        found = {(row.account_key, row.name): row for row in rows}
-        for key, limit, since in asked:
-            row = found[key, limit.counted_as]
+    def _load_spending(self, connection: Connection, states: States, now: datetime) -> bool:
+        """How the spend limits stand; True if there are any."""
+        windows = list(_windows(states, now))
+        if not windows:
+            return False
+        asked = as_rows(_window_row(place, *window) for place, window in enumerate(windows))
+        for place, last_used, high, low, oldest in self._spending.read(connection, {"windows": asked})["spending"]:
+            key, limit, since = windows[place]
             # A rolling window has no last entry that knows what is used now, so there it is added up.
-            used = row.used or 0 if limit.length is None else whole(row.high or 0, row.low or 0)
-            states[key].spending[limit.counted_as] = Spending(used=used, since=since, oldest=row.oldest)
+            used = int(last_used or 0) if limit.length is None else whole(high or 0, low or 0)
+            states[key].spending[limit.counted_as] = Spending(used=used, since=since, oldest=oldest)
+        return True
+
+
+class ReadAtOnce:
+    """Several selects that are read as one statement with one row."""
+
+    def __init__(self, database: Database, selects: Mapping[str, Select[Any]]) -> None:
+        self._statement = database.prepared(select(*(database.gathered(one) for one in selects.values())))
+        self._parts = {name: Gathered(one.selected_columns) for name, one in selects.items()}
+
+    def read(self, connection: Connection, parameters: Mapping[str, str]) -> dict[str, list[list[Any]]]:
+        """The rows of each select, by its name."""
+        values = self._statement.run(connection, parameters).fetchone()
+        return {name: part.rows(value) for (name, part), value in zip(self._parts.items(), values, strict=True)}
+
+
+def _placed(keys: FromClause, columns: Iterable[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
+    """Columns of a table, with the account's place among those asked for instead of its key."""
+    return [keys.c.place, *(one for one in columns if one.name != "account_key")]
+
+
+def _asked(operations: Iterable[Operation], places: Mapping[AccountKey, int]) -> list[dict[str, str | int]]:
+    return [
+        {"account_key": op.key, "request_id": op.request_id, "place": places[op.key]}
+        for op in operations
+        if not isinstance(op, Settle)
+    ]
 
 
 def _windows(states: Mapping[AccountKey, State], now: datetime) -> Iterator[tuple[AccountKey, SpendLimit, datetime]]:
     """Account, limit and beginning of the window, of every spend limit."""
     for key, state in states.items():
-        if state.account is not None:
-            terms, at = state.account.terms, max(now, state.account.as_of)
-            for limit in terms.limits:
-                yield key, limit, window_start(limit, terms.time_zone, at)
+        if state.account is not None and (limits := state.account.terms.limits):
+            zone, at = state.account.terms.time_zone, max(now, state.account.as_of)
+            for limit in limits:
+                yield key, limit, window_start(limit, zone, at)
 
 
-def _load_assets(connection: Connection, operations: Iterable[Operation], states: States) -> None:
-    names: dict[AccountKey, AccountName] = {}
+def _window_row(place: int, key: AccountKey, limit: SpendLimit, since: datetime) -> dict[str, str | int]:
+    return {
+        "place": place,
+        "account_key": key,
+        "name": limit.counted_as,
+        "since": instant_text(since),
+        "rolling": int(limit.length is not None),
+    }
+
+
+def _assets_named(operations: Iterable[Operation]) -> set[tuple[str, str]]:
+    """Tenant and asset of the accounts that are named; both accounts of a movement have the same."""
+    return {(op.account.tenant, op.account.asset) for op in operations if isinstance(op, OfAccount)}
+
+
+def _take_assets(states: States, operations: Iterable[Operation], known: Mapping[tuple[str, str], Asset]) -> None:
+    """The assets of accounts that are not open, as far as those are defined."""
     for op in operations:
         if isinstance(op, OfAccount):
-            names[op.key] = op.account
-        if isinstance(op, Transfer):
-            names[op.to.key] = op.to
-        if isinstance(op, Merge):
-            names[op.into.key] = op.into
-    # What names a hold, an entry or a lot says nothing of the asset; the account does, if it is open.
-    names |= {key: state.account.name for key, state in states.items() if state.account is not None}
-    known = read_assets(connection, {name.tenant for name in names.values()})
-    for key, name in names.items():
-        states[key].asset = known.get((name.tenant, name.asset))
+            name = op.account
+            for key in op.keys:
+                state = states[key]
+                if state.asset is None:
+                    default = default_asset(name.tenant) if name.asset == DEFAULT_ASSET else None
+                    state.asset = known.get((name.tenant, name.asset), default)
+
+
+def _asset_of(name: AccountName, scale: int | None, policy: str | None, known: dict[tuple[str, str], Asset]) -> Asset:
+    """The asset of an account that is open, of which there may be no row."""
+    place = (name.tenant, name.asset)
+    if place not in known:
+        known[place] = default_asset(name.tenant) if scale is None else asset_of((*place, scale, policy))
+    return known[place]
 
 
 def _places(places: Iterable[tuple[AccountKey, int]], number: str) -> str:
-    return as_rows({"account_key": key.hex, number: value} for key, value in places)
+    return as_rows({"account_key": key, number: value} for key, value in places)
 
 
 def halves(amount: ColumnElement[int]) -> tuple[ColumnElement[int], ColumnElement[int]]:
@@ -180,9 +264,9 @@ def _refunded(database: Database) -> Select[Any]:
 
 
 def _spending(database: Database) -> Select[Any]:
-    """Under each asked limit, since its window began: what was used after the last entry, all changes, the oldest."""
+    """Under each limit, since its window began: what was used after the last entry, all changes, the oldest."""
     asked = database.listed(
-        "asked", spending.c.account_key, spending.c.name, Column("since", Instant), Column("rolling", Integer)
+        "windows", _PLACE, spending.c.account_key, spending.c.name, Column("since", Instant), Column("rolling", Integer)
     )
     inside = (
         (spending.c.account_key == asked.c.account_key)
@@ -190,12 +274,11 @@ def _spending(database: Database) -> Select[Any]:
         & (spending.c.counts_at >= asked.c.since)
     )
     newest = (spending.c.counts_at.desc(), spending.c.seq.desc())
-    used = select(spending.c.used).where(inside).order_by(*newest).limit(1)
-    high, low = (select(half).where(inside, asked.c.rolling == 1) for half in halves(spending.c.change))
-    oldest = select(func.min(spending.c.counts_at)).where(inside, spending.c.change > 0)
+    used = select(spending.c.used).where(inside).order_by(*newest).limit(literal_column("1"))
+    high, low = (select(half).where(inside, asked.c.rolling == _YES) for half in halves(spending.c.change))
+    oldest = select(func.min(spending.c.counts_at)).where(inside, spending.c.change > literal_column("0"))
     return select(
-        asked.c.account_key,
-        asked.c.name,
+        asked.c.place,
         used.correlate(asked).scalar_subquery().label("used"),
         high.correlate(asked).scalar_subquery().label("high"),
         low.correlate(asked).scalar_subquery().label("low"),
@@ -203,10 +286,15 @@ def _spending(database: Database) -> Select[Any]:
     ).select_from(asked)
 
 
+def default_asset(tenant: str) -> Asset:
+    """The asset that exists from the start."""
+    return Asset(tenant=tenant, asset=DEFAULT_ASSET, scale=0)
+
+
 def read_assets(connection: Connection, tenants: Collection[str]) -> dict[tuple[str, str], Asset]:
     """All assets of the tenants, the one that exists from the start included."""
     rows = connection.execute(select(assets).where(assets.c.tenant.in_(sorted(tenants)))).all()
-    found = {(tenant, DEFAULT_ASSET): Asset(tenant=tenant, asset=DEFAULT_ASSET, scale=0) for tenant in tenants}
+    found = {(tenant, DEFAULT_ASSET): default_asset(tenant) for tenant in tenants}
     found.update({(row.tenant, row.asset): asset_of(row) for row in rows})
     return found
 
@@ -221,8 +309,8 @@ class EntryReader:
         """One entry per row, in the same order."""
         if not rows:
             return []
-        wanted = as_rows({"account_key": row.account_key.hex, "seq": row.seq} for row in rows)
-        lines_of: dict[tuple[UUID, int], list[Line]] = defaultdict(list)
+        wanted = as_rows({"account_key": row.account_key, "seq": row.seq} for row in rows)
+        lines_of: dict[tuple[AccountKey, int], list[Line]] = defaultdict(list)
         found = connection.execute(self._lines, {"wanted": wanted}).all()
         for row in sorted(found, key=lambda row: row.n):
             lines_of[row.account_key, row.seq].append(line_of(row))

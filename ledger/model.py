@@ -77,11 +77,11 @@ class AccountName:
     tenant: str
     account_id: str
     asset: str
+    # Where everything about the account is stored; asked for so often that it is made once.
+    key: AccountKey = field(init=False, repr=False, compare=False)
 
-    @property
-    def key(self) -> AccountKey:
-        """Where everything about the account is stored."""
-        return account_key(self.tenant, self.asset, self.account_id)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", account_key(self.tenant, self.asset, self.account_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -196,8 +196,10 @@ class State:
     def apply(self, posting: Posting) -> None:
         """Takes over what was decided, so that the next operation of the batch sees it."""
         self.account = posting.account
-        self.lots.update((lot.number, lot) for lot in posting.lots)
-        self.holds.update((hold.number, hold) for hold in posting.holds)
+        for lot in posting.lots:
+            self.lots[lot.number] = lot
+        for hold in posting.holds:
+            self.holds[hold.number] = hold
         for entry in posting.entries:
             if entry.request_id is not None:
                 self.posted[entry.request_id] = entry
@@ -205,5 +207,6 @@ class State:
             self.used[entry.seq] = entry
             if entry.refunds is not None:
                 self.refunded[entry.refunds] = self.refunded.get(entry.refunds, 0) + entry.refunded
-        self.spending.update(posting.spending)
+        if posting.spending:
+            self.spending.update(posting.spending)
         self.settled_at = posting.settled_at

@@ -21,7 +21,6 @@ from sqlalchemy import (
     ScalarSelect,
     String,
     Tuple,
-    Uuid,
     bindparam,
     case,
     cast,
@@ -40,7 +39,7 @@ from ledger.loading import EntryReader
 from ledger.model import Account, Entry, Hold, HoldState, Lot
 from ledger.present import newest_holds
 from ledger.rows import entry_of, hold_of, lot_of
-from ledger.tables import entries, lines, lots
+from ledger.tables import Key, entries, lines, lots
 
 _LOTS_PER_READ: Final = 200
 _LEFT: Final = (lines.c.lot_remaining, lines.c.lot_held, lines.c.lot_spent, lines.c.lot_reclaimed)
@@ -96,9 +95,9 @@ class PastReader:
 
     def entries_of(self, connection: Connection, key: AccountKey, numbers: Iterable[int], until: int) -> list[Entry]:
         """The entries that made, changed or ended these holds, in order, up to one of them."""
-        named = as_rows({"account_key": key.hex, "hold": number} for number in numbers)
+        named = as_rows({"account_key": key, "hold": number} for number in numbers)
         places = connection.execute(self._of_holds, {"named": named})
-        numbered = as_rows({"account_key": row.account_key.hex, "seq": row.seq} for row in places if row.seq <= until)
+        numbered = as_rows({"account_key": row.account_key, "seq": row.seq} for row in places if row.seq <= until)
         rows = connection.execute(self._numbered, {"numbered": numbered}).all()
         return self.entries.read(connection, sorted(rows, key=lambda row: row.seq))
 
@@ -277,7 +276,7 @@ def in_place(key: AccountKey, value: str | int | ColumnElement[int], seq: int) -
             value = literal(value, String())
         case int():
             value = literal(value, BigInteger())
-    return tuple_(literal(key, Uuid()), value, literal(seq, BigInteger()))
+    return tuple_(literal(key, Key()), value, literal(seq, BigInteger()))
 
 
 # As a sum, because SQLite compares three columns at once with values only.

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 from uuid import uuid4
 
-from ledger.database import CollisionError, Database, DatabaseUnavailableError
+from ledger.database import Database
 from ledger.decide import decide
 from ledger.draft import Draft
 from ledger.loading import Loader
@@ -16,7 +16,6 @@ from ledger.standing import Balance, Checked
 from ledger.store import Changes
 from ledger.writer import blamed
 
-_ATTEMPTS_MAX: Final = 10
 _NO_ANSWER: Final = frozenset({Reason.ASSET_NOT_FOUND, Reason.ACCOUNT_NOT_FOUND})
 
 Outcome = Accepted | Refused
@@ -91,14 +90,8 @@ class Previews:
 
     def _load(self, operations: Sequence[Request]) -> tuple[Changes, datetime]:
         """What has lapsed is settled, as it would be before a change."""
-        for _ in range(_ATTEMPTS_MAX):
-            with self._database.read() as connection:
-                try:
-                    states, now = self._loader.load(connection, operations, self._clock)
-                except CollisionError:
-                    # Not of one snapshot, where the engine has none.
-                    continue
-            changes = Changes(states=states, loaded={})
-            changes.settle(now)
-            return changes, now
-        raise DatabaseUnavailableError("the accounts were changed while they were read")
+        with self._database.read() as connection:
+            states, now = self._loader.load(connection, operations, self._clock)
+        changes = Changes(states=states, loaded={})
+        changes.settle(now)
+        return changes, now

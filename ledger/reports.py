@@ -46,7 +46,7 @@ class Reports:
         self._database = database
         self._clock = clock
         self._entries = EntryReader(database)
-        self._loader = Loader(database, for_update=False)
+        self._loader = Loader(database)
         self._past = PastReader(database)
         self._previews = Previews(database, self._loader, clock)
         self._trial_balances = TrialBalances(database, self._loader)

@@ -1,13 +1,18 @@
-"""Rows of the tables as values, and values as rows."""
+"""Rows of the tables as values, and values as rows.
+
+Rows that are read begin with the columns of their table, in order. Rows that a batch writes go through `as_rows`: what
+is absent is left out or None, instants and hashes are text.
+"""
 
 import json
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Row
 
+from ledger.chain import instant_text
 from ledger.chart import Code, Source
 from ledger.ids import AccountKey
 from ledger.model import (
@@ -35,46 +40,60 @@ from ledger.terms import NO_POLICY, NO_TERMS, AccountTerms, AssetPolicy, SpendLi
 
 Values = dict[str, Any]
 
+# To look a member up costs a fraction of making it of its text.
+_STATUSES: Final = {str(status): status for status in AccountStatus}
+_SOURCES: Final = {str(source): source for source in Source}
+_KINDS: Final = {str(kind): kind for kind in EntryKind}
+_CODES: Final = {str(code): code for code in Code}
 
-def account_of(row: Row[Any]) -> Account:
+
+def account_of(row: Sequence[Any]) -> Account:
     """An account from its row."""
+    (_, available, held, owed, seq, lots, as_of, tenant, account_id, asset, status, head, terms) = row
     return Account(
-        name=AccountName(tenant=row.tenant, account_id=row.account_id, asset=row.asset),
-        available=row.available,
-        held=row.held,
-        owed=row.owed,
-        seq=row.seq,
-        head=bytes(row.head),
-        lots=row.lots,
-        as_of=row.as_of,
-        status=AccountStatus(row.status),
-        terms=NO_TERMS if row.terms is None else _terms_of(json.loads(row.terms)),
+        name=AccountName(tenant=tenant, account_id=account_id, asset=asset),
+        available=available,
+        held=held,
+        owed=owed,
+        seq=seq,
+        head=head,
+        lots=lots,
+        as_of=as_of,
+        status=_STATUSES[status],
+        terms=NO_TERMS if terms is None else _terms_of(json.loads(terms)),
     )
 
 
-def account_row(key: AccountKey, account: Account) -> Values:
-    """The row of an account."""
-    return {
+def account_change(key: AccountKey, account: Account) -> Values:
+    """What of the row of an account can change."""
+    row = {
         "account_key": key,
-        "tenant": account.name.tenant,
-        "account_id": account.name.account_id,
-        "asset": account.name.asset,
         "available": account.available,
         "held": account.held,
         "owed": account.owed,
         "seq": account.seq,
         "lots": account.lots,
-        "head": account.head,
-        "as_of": account.as_of,
-        "status": account.status.value,
-        "terms": None if account.terms == NO_TERMS else _text(_terms_json(account.terms)),
+        "head": account.head.hex(),
+        "as_of": instant_text(account.as_of),
+        "status": account.status,
     }
+    if account.terms is not NO_TERMS and account.terms != NO_TERMS:
+        row["terms"] = _text(_terms_json(account.terms))
+    return row
 
 
-def asset_of(row: Row[Any]) -> Asset:
+def account_row(key: AccountKey, account: Account) -> Values:
+    """The row of an account."""
+    name = account.name
+    fixed = {"tenant": name.tenant, "account_id": name.account_id, "asset": name.asset}
+    return fixed | account_change(key, account)
+
+
+def asset_of(row: Sequence[Any]) -> Asset:
     """An asset from its row."""
-    policy = NO_POLICY if row.policy is None else _policy_of(json.loads(row.policy))
-    return Asset(tenant=row.tenant, asset=row.asset, scale=row.scale, policy=policy)
+    tenant, asset, scale, policy = row
+    known = NO_POLICY if policy is None else _policy_of(json.loads(policy))
+    return Asset(tenant=tenant, asset=asset, scale=scale, policy=known)
 
 
 def asset_row(asset: Asset) -> Values:
@@ -83,85 +102,110 @@ def asset_row(asset: Asset) -> Values:
     return {"tenant": asset.tenant, "asset": asset.asset, "scale": asset.scale, "policy": policy}
 
 
-def lot_of(row: Row[Any]) -> Lot:
+def lot_of(row: Sequence[Any]) -> Lot:
     """A lot from its row."""
+    (_, number, granted, remaining, held, spent, reclaimed, effective_at, expires_at) = row[:9]
+    (cost, priority, _, source, currency, scope) = row[9:15]
     terms = LotTerms(
-        source=Source(row.source),
-        priority=row.priority,
-        effective_at=row.effective_at,
-        expires_at=row.expires_at,
-        cost=None if row.cost is None else Money(minor_units=row.cost, currency=row.currency),
-        scope=() if row.scope is None else tuple(row.scope.split(" ")),
+        source=_SOURCES[source],
+        priority=priority,
+        effective_at=effective_at,
+        expires_at=expires_at,
+        cost=None if cost is None else Money(minor_units=cost, currency=currency),
+        scope=() if scope is None else tuple(scope.split(" ")),
     )
     return Lot(
-        number=row.lot,
+        number=number,
         terms=terms,
-        granted=row.granted,
-        remaining=row.remaining,
-        held=row.held,
-        spent=row.spent,
-        reclaimed=row.reclaimed,
+        granted=granted,
+        remaining=remaining,
+        held=held,
+        spent=spent,
+        reclaimed=reclaimed,
     )
 
 
-def lot_row(key: AccountKey, lot: Lot) -> Values:
-    """The row of a lot."""
+def lot_amounts(key: AccountKey, lot: Lot) -> Values:
+    """What of the row of a lot changes as long as it stays open."""
     return {
         "account_key": key,
         "lot": lot.number,
-        "granted": lot.granted,
         "remaining": lot.remaining,
         "held": lot.held,
         "spent": lot.spent,
         "reclaimed": lot.reclaimed,
-        "open": int(lot.is_open),
-        "effective_at": lot.terms.effective_at,
-        "expires_at": lot.terms.expires_at,
-        "priority": lot.terms.priority,
-        "source": lot.terms.source.value,
-        "cost": None if lot.terms.cost is None else lot.terms.cost.minor_units,
-        "currency": None if lot.terms.cost is None else lot.terms.cost.currency,
-        "scope": " ".join(lot.terms.scope) or None,
     }
 
 
-def hold_of(row: Row[Any]) -> Hold:
+def lot_change(key: AccountKey, lot: Lot) -> Values:
+    """What of the row of a lot can change."""
+    row = lot_amounts(key, lot)
+    row["open"] = int(lot.is_open)
+    if lot.terms.expires_at is not None:
+        row["expires_at"] = instant_text(lot.terms.expires_at)
+    return row
+
+
+def lot_row(key: AccountKey, lot: Lot) -> Values:
+    """The row of a lot."""
+    terms = lot.terms
+    row = lot_change(key, lot)
+    row["granted"], row["effective_at"] = lot.granted, instant_text(terms.effective_at)
+    row["priority"], row["source"] = terms.priority, terms.source
+    if terms.cost is not None:
+        row["cost"], row["currency"] = terms.cost.minor_units, terms.cost.currency
+    if terms.scope:
+        row["scope"] = " ".join(terms.scope)
+    return row
+
+
+def hold_of(row: Sequence[Any]) -> Hold:
     """A hold from its row; what it has drawn is stored as "lot:amount" pairs, without a lot for what a plan covers."""
-    pairs = (pair.split(":") for pair in row.drawn.split(" ") if pair)
+    (_, number, amount, captured, tolerance, placed_at, expires_at, due_at, ended_at) = row[:9]
+    (_, state, held_lots, drawn, operation) = row[9:14]
+    pairs = (pair.split(":") for pair in drawn.split(" ") if pair)
     return Hold(
-        number=row.hold,
-        operation=row.operation or "",
-        amount=row.amount,
-        captured=row.captured,
-        tolerance=row.tolerance,
+        number=number,
+        operation=operation or "",
+        amount=amount,
+        captured=captured,
+        tolerance=tolerance,
         drawn=tuple(Draw(lot=int(lot) if lot else None, amount=int(amount)) for lot, amount in pairs),
-        held_lots=HeldLots(row.held_lots),
-        placed_at=row.placed_at,
-        expires_at=row.expires_at,
-        due_at=row.due_at,
-        state=HoldState(row.state),
-        ended_at=row.ended_at,
+        held_lots=HeldLots(held_lots),
+        placed_at=placed_at,
+        expires_at=expires_at,
+        due_at=due_at,
+        state=HoldState(state),
+        ended_at=ended_at,
     )
 
 
-def hold_row(key: AccountKey, hold: Hold) -> Values:
-    """The row of a hold."""
-    return {
+def hold_change(key: AccountKey, hold: Hold) -> Values:
+    """What of the row of a hold can change."""
+    row = {
         "account_key": key,
         "hold": hold.number,
-        "operation": hold.operation or None,
         "amount": hold.amount,
         "captured": hold.captured,
         "tolerance": hold.tolerance,
         "drawn": " ".join(f"{'' if draw.lot is None else draw.lot}:{draw.amount}" for draw in hold.drawn),
-        "held_lots": hold.held_lots.value,
-        "placed_at": hold.placed_at,
-        "expires_at": hold.expires_at,
-        "due_at": hold.due_at,
+        "expires_at": instant_text(hold.expires_at),
+        "due_at": instant_text(hold.due_at),
         "open": int(hold.state is HoldState.OPEN),
-        "state": hold.state.value,
-        "ended_at": hold.ended_at,
+        "state": hold.state,
     }
+    if hold.ended_at is not None:
+        row["ended_at"] = instant_text(hold.ended_at)
+    return row
+
+
+def hold_row(key: AccountKey, hold: Hold) -> Values:
+    """The row of a hold."""
+    row = hold_change(key, hold)
+    row["held_lots"], row["placed_at"] = hold.held_lots, instant_text(hold.placed_at)
+    if hold.operation:
+        row["operation"] = hold.operation
+    return row
 
 
 def line_of(row: Row[Any]) -> Line:
@@ -169,24 +213,23 @@ def line_of(row: Row[Any]) -> Line:
     left = None
     if row.lot is not None:
         left = Left(row.lot_remaining, row.lot_held, row.lot_spent, row.lot_reclaimed)
-    return Line(debit=Code(row.debit), credit=Code(row.credit), amount=row.amount, lot=row.lot, left=left)
+    return Line(debit=_CODES[row.debit], credit=_CODES[row.credit], amount=row.amount, lot=row.lot, left=left)
 
 
 def line_row(entry: Entry, n: int, line: Line) -> Values:
     """The row of an entry's n-th line."""
-    return {
+    row = {
         "account_key": entry.key,
         "seq": entry.seq,
         "n": n,
-        "debit": line.debit.value,
-        "credit": line.credit.value,
+        "debit": line.debit,
+        "credit": line.credit,
         "amount": line.amount,
-        "lot": line.lot,
-        "lot_remaining": None if line.left is None else line.left.remaining,
-        "lot_held": None if line.left is None else line.left.held,
-        "lot_spent": None if line.left is None else line.left.spent,
-        "lot_reclaimed": None if line.left is None else line.left.reclaimed,
     }
+    if line.left is not None:
+        row["lot"] = line.lot
+        row["lot_remaining"], row["lot_held"], row["lot_spent"], row["lot_reclaimed"] = line.left
+    return row
 
 
 def entry_of(row: Row[Any], lines: tuple[Line, ...]) -> Entry:
@@ -194,7 +237,7 @@ def entry_of(row: Row[Any], lines: tuple[Line, ...]) -> Entry:
     return Entry(
         key=AccountKey(row.account_key),
         seq=row.seq,
-        kind=EntryKind(row.kind),
+        kind=_KINDS[row.kind],
         request_id=row.request_id,
         fingerprint=row.fingerprint,
         effective_at=row.effective_at,
@@ -214,40 +257,52 @@ def entry_of(row: Row[Any], lines: tuple[Line, ...]) -> Entry:
         lots_expire_at=row.lots_expire_at,
         peer=None if row.peer_key is None else (AccountKey(row.peer_key), row.peer_seq),
         memo=_memo_of(row),
-        hash=bytes(row.hash),
+        hash=row.hash,
     )
 
 
 def entry_row(entry: Entry) -> Values:
     """The row of an entry."""
-    memo = entry.memo
-    return {
+    row = {
         "account_key": entry.key,
         "seq": entry.seq,
-        "kind": entry.kind.value,
-        "request_id": entry.request_id,
+        "kind": entry.kind,
         "fingerprint": entry.fingerprint,
-        "effective_at": entry.effective_at,
-        "recorded_at": entry.recorded_at,
+        "effective_at": instant_text(entry.effective_at),
         "available": entry.available,
         "held": entry.held,
         "owed": entry.owed,
         "pending": entry.pending,
-        "hold": entry.hold,
-        "hold_expires_at": entry.hold_expires_at,
-        "hold_held": entry.hold_held,
-        "refunds": entry.refunds,
-        "revokes": entry.revokes,
-        "lots_expire_at": entry.lots_expire_at,
-        "peer_key": None if entry.peer is None else entry.peer[0],
-        "peer_seq": None if entry.peer is None else entry.peer[1],
-        "hash": entry.hash,
+        "hash": entry.hash.hex(),
+    }
+    if entry.recorded_at is not None:
+        row["recorded_at"] = instant_text(entry.recorded_at)
+    if entry.request_id is not None:
+        row["request_id"] = entry.request_id
+    if entry.operation:
+        row["operation"] = entry.operation
+    if entry.memo is not NO_MEMO:
+        row |= _memo_values(entry.memo)
+    if entry.hold is not None:
+        row["hold"], row["hold_held"] = entry.hold, entry.hold_held
+        row["hold_expires_at"] = _text_or_none(entry.hold_expires_at)
+    if entry.refunds is not None:
+        row["refunds"], row["lots_expire_at"] = entry.refunds, _text_or_none(entry.lots_expire_at)
+    if entry.revokes is not None:
+        row["revokes"] = entry.revokes
+    if entry.peer is not None:
+        row["peer_key"], row["peer_seq"] = entry.peer
+    if entry.made:
+        row["made"] = _text([_made_json(made) for made in entry.made])
+    return row
+
+
+def _memo_values(memo: Memo) -> Values:
+    return {
         "description": memo.description or None,
         "reference": memo.reference or None,
         "actor": memo.actor or None,
         "metadata": _text(dict(memo.metadata)) if memo.metadata else None,
-        "operation": entry.operation or None,
-        "made": _text([_made_json(made) for made in entry.made]) if entry.made else None,
     }
 
 
@@ -257,9 +312,9 @@ def spent_row(key: AccountKey, spent: Spent) -> Values:
         "account_key": key,
         "seq": spent.seq,
         "name": spent.name,
-        "counts_at": spent.at,
+        "counts_at": instant_text(spent.at),
         "change": spent.change,
-        "used": spent.used,
+        "used": str(spent.used),
         "limit_amount": spent.limit,
     }
 
@@ -279,8 +334,8 @@ def _text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _instant_text(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.astimezone(UTC).isoformat()
+def _text_or_none(instant: datetime | None) -> str | None:
+    return None if instant is None else instant_text(instant)
 
 
 def _instant_of(text: str | None) -> datetime | None:
@@ -303,8 +358,8 @@ def _made_json(made: MadeLot) -> Values:
         "granted": made.granted,
         "source": terms.source.value,
         "priority": terms.priority,
-        "effective_at": _instant_text(terms.effective_at),
-        "expires_at": _instant_text(terms.expires_at),
+        "effective_at": _text_or_none(terms.effective_at),
+        "expires_at": _text_or_none(terms.expires_at),
         "cost": None if terms.cost is None else [terms.cost.minor_units, terms.cost.currency],
         "scope": list(terms.scope),
     }

@@ -4,8 +4,9 @@ There are no foreign keys and no triggers: rows are only written by the writer, 
 proves what a constraint could only hope for. What a decision rests on are two keys of `entries`.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
+from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
@@ -27,6 +28,42 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from ledger.chain import instant_text
+
+
+class Key(TypeDecorator[str]):
+    """The key of an account: a UUID, 32 hexadecimal digits outside of the database."""
+
+    impl = Uuid(as_uuid=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> UUID | None:  # noqa: ARG002 -- as SQLAlchemy asks
+        """As the engines know it."""
+        return None if value is None else UUID(value)
+
+    def process_result_value(self, value: UUID | None, dialect: Dialect) -> str | None:  # noqa: ARG002 -- as above
+        """Digits alone."""
+        return None if value is None else value.hex
+
+
+class Digest(TypeDecorator[bytes]):
+    """A hash. On SQLite its hexadecimal digits, because whole batches are handed over as JSON."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[bytes] | TypeEngine[str]:
+        """Text on SQLite."""
+        return String(64) if dialect.name == "sqlite" else self.impl_instance
+
+    def process_bind_param(self, value: bytes | None, dialect: Dialect) -> bytes | str | None:
+        """Either way the same bytes."""
+        return value.hex() if value is not None and dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: bytes | str | None, dialect: Dialect) -> bytes | None:  # noqa: ARG002 -- as above
+        """The bytes."""
+        return bytes.fromhex(value) if isinstance(value, str) else value
+
 
 class Instant(TypeDecorator[datetime]):
     """A point in time, in UTC, to the microsecond. Where there is no such type, text that sorts like time."""
@@ -42,9 +79,9 @@ class Instant(TypeDecorator[datetime]):
         """Only instants that know their zone come this far."""
         if value is None or dialect.name != "sqlite":
             return value
-        return value.astimezone(UTC).isoformat(timespec="microseconds")
+        return instant_text(value)
 
-    def process_result_value(self, value: datetime | str | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 -- as SQLAlchemy asks
+    def process_result_value(self, value: datetime | str | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 -- as above
         """The same instant in UTC."""
         return datetime.fromisoformat(value) if isinstance(value, str) else value
 
@@ -98,7 +135,7 @@ assets = Table(
 accounts = Table(
     "accounts",
     metadata,
-    Column("account_key", Uuid, primary_key=True),
+    Column("account_key", Key, primary_key=True),
     Column("available", BigInteger, nullable=False),
     Column("held", BigInteger, nullable=False),
     Column("owed", BigInteger, nullable=False),
@@ -109,7 +146,7 @@ accounts = Table(
     Column("account_id", String, nullable=False),
     Column("asset", String, nullable=False),
     Column("status", String, nullable=False),
-    Column("head", LargeBinary, nullable=False),
+    Column("head", Digest, nullable=False),
     Column("terms", Text),
     CheckConstraint("available >= 0 AND held >= 0 AND owed >= 0", name="never_negative"),
     Index(None, "tenant", "account_id"),
@@ -121,7 +158,7 @@ accounts = Table(
 entries = Table(
     "entries",
     metadata,
-    Column("account_key", Uuid, primary_key=True),
+    Column("account_key", Key, primary_key=True),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("effective_at", Instant, nullable=False),
     Column("recorded_at", Instant, nullable=False),
@@ -135,12 +172,12 @@ entries = Table(
     Column("refunds", BigInteger),
     Column("revokes", BigInteger),
     Column("lots_expire_at", Instant),
-    Column("peer_key", Uuid),
+    Column("peer_key", Key),
     Column("peer_seq", BigInteger),
     Column("kind", String, nullable=False),
     Column("request_id", String),
     Column("fingerprint", String, nullable=False),
-    Column("hash", LargeBinary, nullable=False),
+    Column("hash", Digest, nullable=False),
     Column("description", String),
     Column("reference", String),
     Column("actor", String),
@@ -159,15 +196,15 @@ entries = Table(
 lines = Table(
     "lines",
     metadata,
-    Column("account_key", Uuid, primary_key=True),
+    Column("account_key", Key, primary_key=True),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    Column("n", Integer, primary_key=True, autoincrement=False),
     Column("amount", BigInteger, nullable=False),
     Column("lot", BigInteger),
     Column("lot_remaining", BigInteger),
     Column("lot_held", BigInteger),
     Column("lot_spent", BigInteger),
     Column("lot_reclaimed", BigInteger),
+    Column("n", Integer, primary_key=True, autoincrement=False),
     Column("debit", String, nullable=False),
     Column("credit", String, nullable=False),
     CheckConstraint("amount > 0", name="amount_positive"),
@@ -180,7 +217,7 @@ lines = Table(
 lots = Table(
     "lots",
     metadata,
-    Column("account_key", Uuid, primary_key=True),
+    Column("account_key", Key, primary_key=True),
     Column("lot", BigInteger, primary_key=True, autoincrement=False),
     Column("granted", BigInteger, nullable=False),
     Column("remaining", BigInteger, nullable=False),
@@ -207,7 +244,7 @@ lots = Table(
 holds = Table(
     "holds",
     metadata,
-    Column("account_key", Uuid, primary_key=True),
+    Column("account_key", Key, primary_key=True),
     Column("hold", BigInteger, primary_key=True, autoincrement=False),
     Column("amount", BigInteger, nullable=False),
     Column("captured", BigInteger, nullable=False),
@@ -231,7 +268,7 @@ holds = Table(
 spending = Table(
     "spending",
     metadata,
-    Column("account_key", Uuid, primary_key=True),
+    Column("account_key", Key, primary_key=True),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("name", String, primary_key=True),
     Column("counts_at", Instant, nullable=False),
@@ -269,7 +306,8 @@ totals = Table(
     sqlite_with_rowid=False,
 )
 
-# Who may write which row set of `totals`. Each transaction of a writer renews its row and fails if it has lost it.
+# Who may write which row set of `totals`. Each batch of a writer renews its row; if it has lost it, nothing of the
+# batch is written.
 writers = Table(
     "writers",
     metadata,

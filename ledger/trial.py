@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import CompoundSelect, Connection, delete, func, insert, select, union
+from sqlalchemy import CompoundSelect, Connection, delete, func, insert, literal_column, select, union
 
 from ledger.audit import Sums, TrialBalanceRow, add_lines, add_sums
 from ledger.chart import Code
@@ -136,7 +136,8 @@ class TrialBalances:
         due = overdue_accounts(at).subquery("due")
         wanted = select(accounts.c.account_key).where(accounts.c.account_key.in_(select(due.c.account_key)))
         if tenant is not None:
-            wanted = wanted.where(accounts.c.tenant == tenant)
+            # Not the column itself, or SQLite goes through all accounts of the tenant instead of those that are due.
+            wanted = wanted.where(accounts.c.tenant.concat(literal_column("''")) == tenant)
         keys = [AccountKey(key) for key in connection.execute(wanted.order_by(accounts.c.account_key)).scalars()]
         for start in range(0, len(keys), _ACCOUNTS_PER_READ):
             settled = [Settle(key=key) for key in keys[start : start + _ACCOUNTS_PER_READ]]

@@ -15,12 +15,14 @@ from uuid import uuid4
 
 import structlog
 
-from ledger.database import CollisionError, Database, DatabaseUnavailableError
+from ledger.database import CollisionError, DatabaseUnavailableError
 from ledger.decide import decide
 from ledger.operations import Batch, Operation, Settle
 from ledger.outcome import Accepted, Refused
 from ledger.store import Changes, Store
 
+# With so many calls the cost of a transaction itself is a small part of what they cost.
+ENOUGH: Final = 128
 ATTEMPTS_MAX: Final = 200
 # What is tried alone has been tried with others before.
 ATTEMPTS_ALONE_MAX: Final = 10
@@ -124,13 +126,26 @@ class WriterOptions:
     """How operations are gathered into batches.
 
     batch_max   operations per transaction
-    linger_ms   how long to wait for more of them, and only when there is load
+    linger_ms   how long to wait for more of them at most; see `patience`
     queue_max   operations that may wait; more are refused at once, but what goes together is taken if one has room
     """
 
     batch_max: int = 1000
-    linger_ms: float = 5.0
+    linger_ms: float = 2.0
     queue_max: int = 10_000
+
+
+def patience(load: int, took_s: float, linger_ms: float) -> tuple[int, float]:
+    """How many calls to wait for, and for how many seconds at most, before a batch begins.
+
+    A lone caller does not wait for others. Where there were several, the writer waits for as many to come back, but not
+    longer than twice what the last batch took; and not for more than make the transaction itself a small part of the
+    cost.
+
+    load     how many calls the last batch had
+    took_s   how long it took
+    """
+    return min(load, ENOUGH), min(linger_ms / 1000, 2 * took_s)
 
 
 class Writer:
@@ -142,14 +157,13 @@ class Writer:
 
     def __init__(
         self,
-        database: Database,
         store: Store,
         options: WriterOptions,
         *,
         clock: Callable[[], datetime],
         deliver_all: Callable[[Delivery], None] = deliver,
     ) -> None:
-        self._database, self._store, self._options = database, store, options
+        self._store, self._options = store, options
         self._clock, self._deliver_all = clock, deliver_all
         self._queue: deque[Waiting] = deque()
         self._operations_waiting = 0
@@ -178,7 +192,7 @@ class Writer:
             waiting = Waiting(work, answer, deadline)
             self._queue.append(waiting)
             self._operations_waiting += len(waiting.operations)
-            if len(self._queue) >= self._wake_at or self._operations_waiting >= self._options.batch_max:
+            if self._is_enough():
                 self._changed.notify()
 
     def stop(self) -> None:
@@ -190,37 +204,39 @@ class Writer:
             self._thread.join()
 
     def _run(self) -> None:
-        load = 0
-        while batch := self._take(load):
-            load = len(batch)
+        load, took_s = 0, 0.0
+        while batch := self._take(load, took_s):
+            load, began = len(batch), time.perf_counter()
             # Whatever happens, the thread lives on: without it every caller would wait in vain.
             try:
                 self._deliver_all(self._answered(batch))
             except Exception:  # noqa: BLE001 -- even if a log cannot be written
                 self._give_up(batch)
+            took_s = time.perf_counter() - began
 
     def _give_up(self, batch: list[Waiting]) -> None:
         with suppress(Exception):
             self._deliver_all([(waiting.answer, NotDoneError("the outcome is unknown")) for waiting in batch])
 
-    def _take(self, load: int) -> list[Waiting]:
+    def _take(self, load: int, took_s: float) -> list[Waiting]:
         """The next batch; empty when stopped and nothing waits.
 
-        load   how many the last batch had: with more than one there are several callers, who are likely back soon
+        load     how many the last batch had: with more than one there are several callers, who are likely back soon
+        took_s   how long it took
         """
-        options = self._options
+        calls, linger_s = patience(load, took_s, self._options.linger_ms)
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._stopping)
-            if load > 1 and options.linger_ms > 0:
-                self._wake_at = load
-                self._changed.wait_for(lambda: self._is_enough(load), options.linger_ms / 1000)
+            if calls > 1 and linger_s > 0:
+                self._wake_at = calls
+                self._changed.wait_for(self._is_enough, linger_s)
                 self._wake_at = 1
             return self._next()
 
-    def _is_enough(self, callers: int) -> bool:
+    def _is_enough(self) -> bool:
         """True if there is nothing more to wait for."""
         is_full = self._operations_waiting >= self._options.batch_max
-        return len(self._queue) >= callers or is_full or self._stopping
+        return len(self._queue) >= self._wake_at or is_full or self._stopping
 
     def _next(self) -> list[Waiting]:
         """What fits into one transaction; at least the first that waits, if any does."""
@@ -273,6 +289,7 @@ class Writer:
                 return self._attempt(batch)
             except CollisionError as error:
                 self._store.forget()
+                self._store.collided()
                 log.info("batch_collided", operations=len(batch), attempt=attempt, error=str(error))
                 # Random, so that two writers do not collide again and again.
                 time.sleep(random.uniform(0, _PAUSE_BETWEEN_ATTEMPTS_S) * min(attempt, 4))  # noqa: S311 -- no secret
@@ -282,7 +299,7 @@ class Writer:
         raise CollisionError(f"other writers were faster {attempts_max} times")
 
     def _attempt(self, batch: list[Waiting]) -> Delivery:
-        with self._database.write() as connection:
+        with self._store.begin() as connection:
             operations = [operation for waiting in batch for operation in waiting.operations]
             changes, now = self._store.load(connection, operations, self._clock)
             changes.settle(now)
@@ -292,6 +309,7 @@ class Writer:
                 decided.append((waiting.answer, outcome))
             if changes.entries:
                 confirmed = self._store.save(connection, changes, now)
+                # Nothing is left to commit where each statement is a transaction of its own.
                 connection.commit()
                 self._store.remember(confirmed)
         return decided

@@ -1,9 +1,7 @@
 """The `scrip` command: serve, migrate, config; the commands of the books are in `commands`."""
 
 import asyncio
-import logging
 import os
-import signal
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -15,7 +13,7 @@ import uvloop
 
 from ledger import DatabaseMisusedError, DatabaseUnavailableError, migrate_database, parse_url, shown_url
 from server import commands
-from server.app import PortTakenError, Server
+from server.app import Server
 from server.config import (
     CONFIG_DEFAULT,
     CONFIG_VARIABLE,
@@ -25,7 +23,11 @@ from server.config import (
     setting_options,
     variable_name,
 )
+from server.log import log_as
 from server.output import Format, format_option, rendered
+from server.port import PortTakenError
+from server.serving import Ending, on_signals, serve_until_told
+from server.supervisor import WorkerRefusedError, check_workers, supervise
 
 _SOURCES: Final = {
     click.core.ParameterSource.COMMANDLINE: "flag {flag}",
@@ -34,8 +36,8 @@ _SOURCES: Final = {
     click.core.ParameterSource.DEFAULT: "default",
 }
 _SERVE_SETTINGS: Final = (
-    "listen", "database", "batch_max", "linger_ms", "queue_max", "readers", "sweep_s", "drain_s", "log_level",
-    "log_format",
+    "listen", "database", "workers", "batch_max", "linger_ms", "queue_max", "readers", "connection_age_s", "sweep_s",
+    "drain_s", "log_level", "log_format",
 )  # fmt: skip
 
 log = structlog.get_logger()
@@ -61,31 +63,43 @@ def main(context: click.Context, config_path: str | None) -> None:
 @main.command()
 @setting_options(*_SERVE_SETTINGS)
 def serve(**flags: Any) -> None:
-    """Serve gRPC until told to stop (SIGTERM or Ctrl-C), then answer what is under way and end."""
+    """Serve gRPC until told to stop (SIGTERM or Ctrl-C), then answer what is under way and end.
+
+    Told a second time, it does not wait for what takes long, such as an audit. What was acknowledged stays.
+    """
     settings = Settings(**flags)
-    _log_as(settings)
+    log_as(settings)
     try:
-        uvloop.run(_serve(settings))
-    except (PortTakenError, DatabaseMisusedError) as error:
+        check_workers(settings)
+        if settings.workers == 1:
+            uvloop.run(_serve(settings))
+        else:
+            # The supervisor takes no calls, and its child processes are what asyncio knows best.
+            asyncio.run(_serve_with_workers(settings))
+    except (PortTakenError, DatabaseMisusedError, WorkerRefusedError) as error:
         raise click.ClickException(str(error)) from error
 
 
 async def _serve(settings: Settings) -> None:
+    ending = Ending()
+    on_signals(ending.tell)
     server = Server(settings)
-    told_to_stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
-    await server.start()
-    host = settings.listen.rsplit(":", 1)[0]
-    log.info("serving", listen=f"{host}:{server.port}", database=server.database, pid=os.getpid())
-    click.echo(_welcome(f"{host}:{server.port}"))
-    server.broken.add_done_callback(lambda _: told_to_stop.set())
-    await told_to_stop.wait()
-    log.info("stopping", drain_s=settings.drain_s)
-    await server.stop()
-    log.info("stopped")
-    if server.broken.done():
-        server.broken.result()
+    host = settings.listen.rpartition(":")[0]
+    await serve_until_told(
+        server, ending, drain_s=settings.drain_s, began=lambda: _began(settings, f"{host}:{server.port}")
+    )
+
+
+async def _serve_with_workers(settings: Settings) -> None:
+    ending = Ending()
+    on_signals(ending.tell)
+    await supervise(settings, ending, lambda listen: _began(settings, listen))
+
+
+def _began(settings: Settings, listen: str) -> None:
+    database = shown_url(parse_url(settings.database))
+    log.info("serving", listen=listen, database=database, workers=settings.workers, pid=os.getpid())
+    click.echo(_welcome(listen))
 
 
 def _welcome(address: str) -> str:
@@ -107,7 +121,7 @@ def _welcome(address: str) -> str:
 @setting_options("database", "log_level", "log_format")
 def migrate(database: str, log_level: str, log_format: str) -> None:
     """Bring the database to the schema of this Scrip. `serve` does the same when it starts."""
-    _log_as(Settings(log_level=log_level, log_format=log_format))
+    log_as(Settings(log_level=log_level, log_format=log_format))
     try:
         before, after = migrate_database(database)
     except (DatabaseMisusedError, DatabaseUnavailableError) as error:
@@ -131,29 +145,6 @@ def config(context: click.Context, /, form: Format, **flags: Any) -> None:
         told = _SOURCES[source].format(flag=option_name(name), variable=variable_name(name), file=context.obj)
         rows.append({"setting": name, "value": value, "from": told})
     click.echo(rendered(rows, form))
-
-
-def _log_as(settings: Settings) -> None:
-    """Events go to standard error, so that what a command prints can be used."""
-    level = getattr(logging, settings.log_level.upper())
-    renderer: Any = structlog.processors.JSONRenderer()
-    before: list[Any] = [structlog.processors.format_exc_info]
-    if settings.log_format == "text":
-        # Plain, because a traceback with local variables would show what callers keep to themselves.
-        plain = structlog.dev.plain_traceback
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
-        before = []
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *before,
-            renderer,
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
 
 
 for command in commands.COMMANDS:

@@ -117,7 +117,7 @@ def _answered_all(
 
 
 def _log_call(name: str, code: str, began: float) -> None:
-    log.debug("rpc", method=name, code=code, ms=round((time.perf_counter() - began) * 1000, 2))
+    log.debug("rpc", method=name, code=code, ms=(time.perf_counter() - began) * 1000)
 
 
 def _incident(name: str, error: Exception) -> IncidentError:

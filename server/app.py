@@ -1,10 +1,11 @@
 """The composition root: makes the parts, starts them in order, stops them in the other."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Final
+from typing import Final, cast
 
 import grpc
 import structlog
@@ -32,12 +33,15 @@ from server.answering import Reader
 from server.changes import Changes
 from server.config import Settings
 from server.credit_service import CreditService
+from server.farewell import Farewell
 from server.ledger_service import LedgerService
+from server.port import PortTakenError
 
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
 # Calls that gRPC itself lets wait to be picked up, unless our own queue is longer than half of them.
 WAITING_MAX: Final = 20_000
 REOPEN_PAUSE_S: Final = 1.0
+_NEVER_MS: Final = 2**31 - 1
 # How long a server that is told to stop goes on answering that it stops.
 FAREWELL_S: Final = 0.25
 SERVICE_NAMES: Final = (
@@ -49,17 +53,30 @@ SERVICE_NAMES: Final = (
 log = structlog.get_logger()
 
 
-class PortTakenError(Exception):
-    """The address cannot be listened on."""
+class _ByName:
+    """Where services are registered: gRPC looks their methods up by name then, for every call.
+
+    Registered one by one, gRPC would wait for a call of each method apart, and set up all of these waits anew with
+    every call.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: object) -> None:
+        """Nothing: what they are is known from the generic handlers."""
 
 
 class Server:
     """Scrip on one address and one database.
 
-    clock   tells now, in UTC
+    clock         tells now, in UTC
+    shares_port   with other workers of one supervisor, who has reserved it for them
     """
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, settings: Settings, *, clock: Callable[[], datetime] = utc_now, shares_port: bool = False
+    ) -> None:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         options = WriterOptions(
@@ -72,16 +89,12 @@ class Server:
         # What reads whole books has a thread of its own, so that it cannot keep others from their balance.
         self._auditor = ThreadPoolExecutor(1, thread_name_prefix="scrip-auditor")
         self._health = health.aio.HealthServicer()
-        self._grpc = self._make_grpc()
+        self._farewell = Farewell()
+        self._grpc = self._make_grpc(shares_port=shares_port)
         self._tasks: list[asyncio.Task[None]] = []
         self.port = 0
         # Resolved with the exception if the server cannot go on.
         self.broken: asyncio.Future[None] = self._loop.create_future()
-
-    @property
-    def database(self) -> str:
-        """The database's URL, without its password."""
-        return str(self._ledger)
 
     async def start(self) -> None:
         """Listens, opens the books, and answers from then on.
@@ -92,10 +105,7 @@ class Server:
         try:
             self.port = self._grpc.add_insecure_port(self._settings.listen)
         except RuntimeError as error:
-            raise PortTakenError(
-                f"{self._settings.listen} cannot be listened on: it is taken or not an address of this machine. "
-                "Choose another with --listen."
-            ) from error
+            raise PortTakenError(self._settings.listen) from error
         await self._set_serving(serving=False)
         try:
             is_open = await self._open()
@@ -107,13 +117,27 @@ class Server:
         task.add_done_callback(self._note_end)
         self._tasks.append(task)
 
-    async def stop(self) -> None:
-        """Takes no more calls, answers those under way, and closes the books."""
+    async def stop(self, at_once: asyncio.Event | None = None) -> None:
+        """Takes no more calls, answers those under way, and closes the books.
+
+        at_once   set when what takes long, such as an audit, is not waited for any more; changes are, all the same
+        """
         await self._health.enter_graceful_shutdown()
         # From here on changes are told SHUTTING_DOWN, which gRPC could not tell them once it stops.
         await asyncio.to_thread(self._ledger.drain)
         await asyncio.sleep(min(FAREWELL_S, self._settings.drain_s))
+        await self._farewell.keep()
+        others = (
+            asyncio.create_task(self._farewell.tell()),
+            asyncio.create_task(self._cut(at_once or asyncio.Event())),
+        )
         await self._stop_parts(grace_s=self._settings.drain_s)
+        for other in others:
+            other.cancel()
+
+    async def _cut(self, at_once: asyncio.Event) -> None:
+        await at_once.wait()
+        await self._grpc.stop(0)
 
     async def _stop_parts(self, *, grace_s: float) -> None:
         await self._grpc.stop(grace_s)
@@ -126,29 +150,37 @@ class Server:
             await asyncio.to_thread(executor.shutdown, cancel_futures=True)
         await asyncio.to_thread(self._ledger.close)
 
-    def _make_grpc(self) -> grpc.aio.Server:
+    def _make_grpc(self, *, shares_port: bool) -> grpc.aio.Server:
         waiting_max = max(2 * self._settings.queue_max, WAITING_MAX)
+        age_ms = math.ceil(self._settings.connection_age_s * 1000) or _NEVER_MS
         server = grpc.aio.server(
             options=[
                 # Otherwise a second server would silently share the port.
-                ("grpc.so_reuseport", 0),
+                ("grpc.so_reuseport", int(shares_port)),
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+                # Else connections never come back to a server that was away. Calls under way on them are answered.
+                ("grpc.max_connection_age_ms", age_ms),
                 # gRPC answers CANCELLED above these; our own queue says no first, and why.
                 ("grpc.server.max_pending_requests", waiting_max),
                 ("grpc.server.max_pending_requests_hard_limit", waiting_max),
             ]
         )
+        # Before the services, because the first that knows a call has it.
+        server.add_generic_rpc_handlers((self._farewell,))
+        services = cast("grpc.aio.Server", _ByName(server))
         read = Reader(self._readers)
         changes = Changes(self._ledger, read)
-        credit_service_pb2_grpc.add_CreditServiceServicer_to_server(CreditService(self._ledger, read, changes), server)
+        credit_service_pb2_grpc.add_CreditServiceServicer_to_server(
+            CreditService(self._ledger, read, changes), services
+        )
         account_service_pb2_grpc.add_AccountServiceServicer_to_server(
-            AccountService(self._ledger, read, changes), server
+            AccountService(self._ledger, read, changes), services
         )
         ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server(
-            LedgerService(self._ledger, read, Reader(self._auditor)), server
+            LedgerService(self._ledger, read, Reader(self._auditor)), services
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, services)
+        reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), services)
         return server
 
     def _deliver(self, outcomes: Delivery) -> None:

@@ -52,35 +52,87 @@ class _Asked:
     made_up: Refused | None
 
 
+class _Call:
+    """A change that is under way, and where its outcome goes: what the ledger decides becomes the message here.
+
+    answer   what the caller's handler waits for
+    """
+
+    __slots__ = ("answer", "deadline", "operation", "request", "tenant")
+
+    def __init__(self, request: Any, tenant: str, deadline: float | None) -> None:  # noqa: ANN401 -- any change
+        self.request, self.tenant, self.deadline = request, tenant, deadline
+        self.answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self.operation: Request
+
+    def submit_to(self, ledger: Ledger) -> None:
+        """Has it decided, unless it is malformed."""
+        if self.done():
+            return
+        try:
+            self.operation = operation_of(self.request, self.tenant)
+            if refused := made_up(self.request):
+                self.set_exception(RefusedError(refused))
+            else:
+                ledger.submit(self.operation, self, self.deadline)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, its caller is told
+            self.set_exception(error)
+
+    def cancelled(self) -> bool:
+        """True if the caller has gone."""
+        return self.answer.cancelled()
+
+    def done(self) -> bool:
+        """True if the caller has gone or is answered."""
+        return self.answer.done()
+
+    def set_result(self, decided: Decided) -> None:
+        """Answers the caller."""
+        try:
+            self.answer.set_result(answer_of(self.operation, _accepted(decided)))
+        except Exception as error:  # noqa: BLE001 -- as above
+            self.answer.set_exception(error)
+
+    def set_exception(self, error: Exception) -> None:
+        """Tells the caller."""
+        self.answer.set_exception(error)
+
+
 class Changes:
-    """What the services change in the books."""
+    """What the services change in the books.
+
+    Requests are turned into operations by as many as have come, and outcomes into messages by the batch: done for one
+    at a time, between all that gRPC does for a call, the same work takes several times as long.
+    """
 
     def __init__(self, ledger: Ledger, read: Reader) -> None:
         self._ledger = ledger
         self._read = read
+        self._arrived: list[_Call] = []
 
-    async def one(
-        self,
-        request: Any,  # noqa: ANN401 -- any change
-        kind: type[Answer],
-        context: Context,
-        turn: asyncio.Lock | None = None,
-    ) -> Answer:
-        """Does what a request asks for, or previews it; raises what `answering` tells.
+    async def one(self, request: Any, kind: type[Answer], context: Context) -> Answer:  # noqa: ANN401 -- any change
+        """Does what a request asks for, or previews it; raises what `answering` tells."""
+        if request.preview:
+            answer = await self._previewed(request, context)
+        else:
+            call = _Call(request, tenant_of(context), _deadline(context))
+            if not self._arrived:
+                asyncio.get_running_loop().call_soon(self._submit_arrived)
+            self._arrived.append(call)
+            answer = await call.answer
+        return _of_kind(answer, kind)
 
-        turn   held by the one among several that tries again while the queue is full; None: it is refused then
-        """
+    def _submit_arrived(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        for call in arrived:
+            call.submit_to(self._ledger)
+
+    async def _previewed(self, request: Any, context: Context) -> Message:  # noqa: ANN401 -- as above
         operation = operation_of(request, tenant_of(context))
         if refused := made_up(request):
             raise RefusedError(refused)
-        if request.preview:
-            (decided,) = await self._read(self._ledger.preview, (operation,))
-        else:
-            decided = await self._decided(operation, context, turn)
-        answer = answer_of(operation, _accepted(decided), preview=request.preview)
-        if not isinstance(answer, kind):
-            raise TypeError(f"{type(answer).__name__} is not the answer to {type(request).__name__}")
-        return answer
+        (decided,) = await self._read(self._ledger.preview, (operation,))
+        return answer_of(operation, _accepted(decided), preview=True)
 
     async def batch(self, request: credit_pb.BatchRequest, context: Context) -> credit_pb.BatchResponse:
         """Does several changes in order, or previews them; raises what `answering` tells of an atomic one."""
@@ -131,36 +183,44 @@ class Changes:
     async def _granted(
         self, request: account_pb.BulkGrantRequest, context: Context, turn: asyncio.Lock
     ) -> account_pb.BulkGrantResponse:
+        """Does a grant of a stream; while the queue is full, the one whose turn it is tries again."""
         try:
-            answer = await self.one(request.grant, credit_pb.GrantResponse, context, turn)
-            return account_pb.BulkGrantResponse(grant=answer)
+            if request.grant.preview:
+                answer = await self._previewed(request.grant, context)
+            else:
+                async with turn:
+                    call = await self._queued(request.grant, context)
+                answer = await call.answer
+            return account_pb.BulkGrantResponse(grant=_of_kind(answer, credit_pb.GrantResponse))
         except Exception as error:  # noqa: BLE001 -- whatever it is, the other grants go on
             return account_pb.BulkGrantResponse(error=error_message(told("BulkGrant", error)))
 
-    async def _decided(
-        self,
-        work: Request | Batch,
-        context: Context,
-        turn: asyncio.Lock | None = None,
-    ) -> Any:  # noqa: ANN401 -- as the ledger answers it
+    async def _queued(self, request: credit_pb.GrantRequest, context: Context) -> _Call:
+        while True:
+            call = _Call(request, tenant_of(context), _deadline(context))
+            call.submit_to(self._ledger)
+            if not (call.done() and isinstance(call.answer.exception(), QueueFullError)):
+                return call
+            # The stream can wait, and whoever sends it learns of it by that.
+            await asyncio.sleep(PAUSE_WHEN_FULL_S)
+
+    async def _decided(self, batch: Batch, context: Context) -> Sequence[Decided]:
         """Has it decided and written. If the caller goes away before that, it is dropped."""
-        remaining_s = context.time_remaining()
-        deadline = None if remaining_s is None else time.monotonic() + remaining_s
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        if turn is None:
-            self._ledger.submit(work, answer, deadline)
-        else:
-            async with turn:
-                await self._submitted(work, answer, deadline)
+        answer: asyncio.Future[Sequence[Decided]] = asyncio.get_running_loop().create_future()
+        self._ledger.submit(batch, answer, _deadline(context))
         return await answer
 
-    async def _submitted(self, work: Request | Batch, answer: asyncio.Future[Any], deadline: float | None) -> None:
-        while True:
-            try:
-                return self._ledger.submit(work, answer, deadline)
-            except QueueFullError:
-                # The stream can wait, and whoever sends it learns of it by that.
-                await asyncio.sleep(PAUSE_WHEN_FULL_S)
+
+def _deadline(context: Context) -> float | None:
+    """By time.monotonic()."""
+    remaining_s = context.time_remaining()
+    return None if remaining_s is None else time.monotonic() + remaining_s
+
+
+def _of_kind(answer: Message, kind: type[Answer]) -> Answer:
+    if not isinstance(answer, kind):
+        raise TypeError(f"{type(answer).__name__} is not {kind.__name__}, which was asked for")
+    return answer
 
 
 def _accepted(decided: Decided) -> Accepted:

@@ -27,12 +27,13 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class _Address(click.ParamType[str]):
+class Address(click.ParamType[str]):
     """A host and a port. gRPC would take less, and make of port 99999 the port 34463."""
 
     name = "host:port"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text, if it is an address."""
         found = re.fullmatch(r"(?!unix:)(?:[^:/\[\]]+|\[[^/\[\]]+\]):(\d{1,5})", value)
         if found is None or int(found[1]) > PORT_MAX:
             self.fail(
@@ -41,10 +42,11 @@ class _Address(click.ParamType[str]):
         return value
 
 
-class _FloatRange(click.FloatRange):
+class FloatRange(click.FloatRange):
     """A range without "nan", which is neither below nor above any limit."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 -- as click asks
+        """The number a text means."""
         number: float = super().convert(value, param, ctx)
         if math.isnan(number):
             self.fail(f"{value!r} is not a number.", param, ctx)
@@ -59,24 +61,34 @@ def _setting(default: Any, meaning: str, kind: Any = None) -> Any:  # noqa: ANN4
 class Settings:
     """What a Scrip process can be told."""
 
-    listen: str = _setting("127.0.0.1:50051", "Address to serve gRPC on; port 0 takes any free one.", _Address())
+    listen: str = _setting("127.0.0.1:50051", "Address to serve gRPC on; port 0 takes any free one.", Address())
     database: str = _setting(
         "sqlite:///data/scrip.db", "sqlite:///path/to/file.db or postgresql://user:password@host/database."
     )
-    batch_max: int = _setting(1_000, "Operations per transaction at most.", click.IntRange(1, 10_000))
-    linger_ms: float = _setting(5.0, "How long to wait for more operations under load.", _FloatRange(0, 1_000))
+    workers: int = _setting(
+        1, "Processes that serve the address together; more than one needs PostgreSQL and Linux.", click.IntRange(1, 64)
+    )
+    batch_max: int = _setting(
+        1_000, "Operations per transaction at most; one Batch is never cut.", click.IntRange(1, 10_000)
+    )
+    linger_ms: float = _setting(2.0, "How long to wait for more operations under load, at most.", FloatRange(0, 1_000))
     queue_max: int = _setting(
         10_000, "Operations that may wait; more are refused at once.", click.IntRange(1, 1_000_000)
     )
     readers: int = _setting(4, "Reads that may run at once.", click.IntRange(1, 64))
-    sweep_s: float = _setting(60.0, "How often lapses of idle accounts are written; 0: never.", _FloatRange(0, 86_400))
+    connection_age_s: float = _setting(
+        300.0, "Age at which a connection is closed and its client makes another; 0: never.", FloatRange(0, 86_400)
+    )
+    sweep_s: float = _setting(
+        60.0, "How often lapses of idle accounts are written and checkpoints made; 0: never.", FloatRange(0, 86_400)
+    )
     drain_s: float = _setting(
-        10.0, "How long calls under way may take once the server is told to stop.", _FloatRange(0, 600)
+        10.0, "How long calls under way may take once told to stop; told again, it does not wait.", FloatRange(0, 600)
     )
     log_level: str = _setting("info", "The least important event that is logged.", click.Choice(LEVELS))
     log_format: str = _setting("text", "How events are written.", click.Choice(("text", "json")))
-    server: str = _setting("127.0.0.1:50051", "Server that the commands of the books talk to.")
-    deadline_s: float = _setting(10.0, "How long a command waits for an answer.", _FloatRange(0.1, 3_600))
+    server: str = _setting("127.0.0.1:50051", "Server that the commands talk to.")
+    deadline_s: float = _setting(10.0, "How long a command waits for an answer.", FloatRange(0.1, 3_600))
 
 
 def option_name(name: str) -> str:

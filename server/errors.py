@@ -206,13 +206,16 @@ def code_of(status: Status) -> grpc.StatusCode:
 def error_message(status: Status) -> errors_pb2.Error:
     """A status as a value, for an answer that tells of several requests."""
     found = errors_pb2.Error(code=status.code, message=status.message)
-    info, retry = ErrorInfo(), RetryInfo()
+    info, retry, malformed = ErrorInfo(), RetryInfo(), BadRequest()
     for detail in status.details:
         if detail.Unpack(info):
             found.reason = info.reason
             found.metadata.update(info.metadata)
         elif detail.Unpack(retry):
             found.retry_delay.CopyFrom(retry.retry_delay)
+        elif detail.Unpack(malformed):
+            for violation in malformed.field_violations:
+                found.violations.add(field=violation.field, description=violation.description)
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Cell = str | int | bool | None
+Cell = str | float | bool | None
 
 
 class Format(StrEnum):

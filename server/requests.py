@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
-from uuid import UUID
 
 from google.protobuf.message import Message
 from scrip.v1 import accounts_pb2 as accounts_pb
@@ -56,7 +55,7 @@ from server.errors import RefusedError
 from server.times import instant_of, length_of, malformed
 
 # What an id that cannot be one is taken for while the other fields are looked at.
-_NOTHING: Final = (AccountKey(UUID(int=0)), 0)
+_NOTHING: Final = (AccountKey("0" * 32), 0)
 _NAMED: Final = {
     "hold_id": (IdPrefix.HOLD, Reason.HOLD_NOT_FOUND),
     "entry_id": (IdPrefix.ENTRY, Reason.ENTRY_NOT_FOUND),
@@ -82,8 +81,10 @@ def operation_of(request: Message, tenant: str) -> Request:
 
 def made_up(request: Message) -> Refused | None:
     """The refusal of a well-formed change that names a hold, entry or lot by an id that Scrip cannot have given out."""
-    for field, (prefix, reason) in _NAMED.items():
-        if field in request.DESCRIPTOR.fields_by_name and parse_id(prefix, getattr(request, field)) is None:
+    field = _NAMES.get(type(request))
+    if field is not None:
+        prefix, reason = _NAMED[field]
+        if parse_id(prefix, getattr(request, field)) is None:
             return Refused(reason=reason, figures={field: getattr(request, field)})
     return None
 
@@ -321,6 +322,10 @@ _MAKERS: Final[Mapping[type[Message], Callable[[Any, str], Request]]] = MappingP
         accounts_pb.WriteOffRequest: _write_off,
     }
 )
+
+
+# Which field of a change names a hold, an entry or a lot.
+_NAMES: Final = {kind: field for kind in _MAKERS for field in _NAMED if field in kind.DESCRIPTOR.fields_by_name}
 
 
 def _account(request: Any, tenant: str) -> AccountName:  # noqa: ANN401 -- any that names an account

@@ -100,7 +100,7 @@ def corrupt(path, statement):
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA ignore_check_constraints = ON")
     for name in (ACME, LEAD):
-        rows = f"account_key = '{name.key.hex}'"
+        rows = f"account_key = '{name.key}'"
         statement = statement.replace(f"IN_{name.account_id.upper()}", rows)
     changed = connection.execute(statement).rowcount
     connection.commit()
@@ -126,9 +126,7 @@ def test_what_is_wrong_is_told_in_a_sentence(what, books):
 def test_the_sound_books_have_every_kind_of_thing_that_can_be_corrupted(books):
     connection = sqlite3.connect(books)
 
-    kinds = connection.execute(
-        "SELECT kind FROM entries WHERE account_key = ? ORDER BY seq", (ACME.key.hex,)
-    ).fetchall()
+    kinds = connection.execute("SELECT kind FROM entries WHERE account_key = ? ORDER BY seq", (ACME.key,)).fetchall()
     connection.close()
     assert [kind for (kind,) in kinds] == KINDS.split()
 

@@ -53,7 +53,7 @@ IMPURE = {
     "threading",
     "time",
 }
-PURE_OF_UUID = {"UUID", "uuid5"}
+PURE_OF_UUID = {"UUID"}
 CLOCKS = {"now", "utcnow", "today", "fromtimestamp"}
 PRINTERS = {"server/__main__.py", "server/output.py"}
 SILENT = [path for path in [*LEDGER, *MIGRATIONS, *SERVER, *CLIENT] if str(path.relative_to(ROOT)) not in PRINTERS]

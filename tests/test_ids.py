@@ -1,7 +1,5 @@
 """Keys and public ids: pure functions that must never change, because everything is stored under them."""
 
-from uuid import UUID
-
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -10,36 +8,37 @@ from ledger import IdPrefix, parse_id, public_id
 from ledger.ids import account_key, page_token, parse_page_token
 
 ACME = account_key("default", "credits", "acme")
+KEYS = st.uuids().map(lambda key: key.hex)
 NUMBERS = st.integers(1, 2**63 - 1)
 ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 def test_an_account_is_stored_under_this_key_for_ever():
-    assert UUID("9ab5d79e-d6a4-5ef6-ba6d-241be9b81c1b") == ACME
+    assert ACME == "9ab5d79ed6a45ef6ba6d241be9b81c1b"
 
 
 def test_an_entry_has_this_id_for_ever():
     assert public_id(IdPrefix.ENTRY, ACME, 300) == "en_tk25phwwurppnotneqn6toa4dmasy"
 
 
-@given(st.sampled_from(IdPrefix), st.uuids(), NUMBERS)
+@given(st.sampled_from(IdPrefix), KEYS, NUMBERS)
 def test_an_id_leads_back_to_its_key_and_number(prefix, key, number):
     assert parse_id(prefix, public_id(prefix, key, number)) == (key, number)
 
 
-@given(st.uuids(), st.uuids(), NUMBERS, NUMBERS)
+@given(KEYS, KEYS, NUMBERS, NUMBERS)
 def test_different_things_have_different_ids(key, other_key, number, other_number):
     assume((key, number) != (other_key, other_number))
 
     assert public_id(IdPrefix.HOLD, key, number) != public_id(IdPrefix.HOLD, other_key, other_number)
 
 
-@given(st.permutations(list(IdPrefix)), st.uuids(), NUMBERS)
+@given(st.permutations(list(IdPrefix)), KEYS, NUMBERS)
 def test_an_id_of_one_kind_is_none_of_another(prefixes, key, number):
     assert parse_id(prefixes[0], public_id(prefixes[1], key, number)) is None
 
 
-@given(st.uuids(), NUMBERS, st.data())
+@given(KEYS, NUMBERS, st.data())
 def test_an_id_with_another_character_names_something_else_or_nothing(key, number, data):
     text = public_id(IdPrefix.HOLD, key, number)
     place = data.draw(st.integers(len(IdPrefix.HOLD), len(text) - 1))
@@ -61,7 +60,7 @@ def test_text_of_another_form_is_no_id(text):
     assert parse_id(IdPrefix.ENTRY, text) is None
 
 
-@given(st.uuids(), NUMBERS)
+@given(KEYS, NUMBERS)
 def test_an_id_in_capitals_is_none(key, number):
     text = public_id(IdPrefix.ENTRY, key, number)
 

@@ -1,10 +1,11 @@
-"""The commands of the books: each asks a server, or with --database one that it starts for itself."""
+"""The commands of the books: each asks a server, or with --database one that it starts for itself; and `bench`."""
 
 from typing import Final
 
 import click
 
 from server.commands.accounts import ACCOUNT_COMMANDS
+from server.commands.bench import bench
 from server.commands.books import BOOK_COMMANDS
 from server.commands.bulk import bulk_grant
 from server.commands.credits import CREDIT_COMMANDS
@@ -16,4 +17,5 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     bulk_grant,
     *READING_COMMANDS,
     *BOOK_COMMANDS,
+    bench,
 )

@@ -32,17 +32,28 @@ def asks(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def run(server: str, deadline_s: float, own_database: str | None, **options: Any) -> None:
         try:
-            with _target(server, own_database) as target, Client(target, deadline_s=deadline_s) as client:
+            with (
+                errors_told(server),
+                _target(server, own_database) as target,
+                Client(target, deadline_s=deadline_s) as client,
+            ):
                 command(client, **options)
-        except ScripError as error:
-            told = error.message
-            if not error.reason_name:
-                told = f"{told.removesuffix('.')}. Is a server running at {server}? Start one with: scrip serve"
-            raise click.ClickException(told) from error
         except (DatabaseMisusedError, DatabaseUnavailableError) as error:
             raise click.ClickException(str(error)) from error
 
     return run
+
+
+@contextmanager
+def errors_told(server: str) -> Iterator[None]:
+    """Makes of an error of the client what the command says in the end."""
+    try:
+        yield
+    except ScripError as error:
+        told = error.message
+        if not error.reason_name:
+            told = f"{told.removesuffix('.')}. Is a server running at {server}? Start one with: scrip serve"
+        raise click.ClickException(told) from error
 
 
 def changes(*, reasoned: bool = False) -> Callable[[Callable[..., Any]], Callable[..., None]]:

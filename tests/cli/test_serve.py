@@ -6,8 +6,11 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
+import grpc
 import pytest
 import scrip
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from ledger import Ledger
 from tests.books import ACME
@@ -57,6 +60,23 @@ def test_told_to_stop_it_loses_nothing_it_has_acknowledged_and_ends_with_0(sqlit
     assert 1_000_000 - sum(spent) - 8 <= balance.available <= 1_000_000 - sum(spent)
 
 
+@pytest.mark.parametrize(("engine", "workers"), [("sqlite", 1), ("postgres", 2)])
+def test_told_to_stop_a_second_time_it_does_not_wait_for_what_takes_long(request, engine, workers):
+    url = request.getfixturevalue(f"{engine}_url")
+    with (
+        serving("--database", url, "--workers", str(workers), "--drain-s", "600") as server,
+        grpc.insecure_channel(server.target) as channel,
+    ):
+        watched = HealthStub(channel).Watch(HealthCheckRequest())
+        assert next(watched).status == HealthCheckResponse.SERVING
+
+        server.process.terminate()
+        assert next(watched).status == HealthCheckResponse.NOT_SERVING
+        server.stop()
+
+    assert server.process.returncode == 0
+
+
 def _spend_until_told_off(target: str) -> tuple[int, str]:
     """How many deductions were acknowledged, and the code of the first that was not."""
     with scrip.Client(target, channel_options=[("grpc.enable_retries", 0)]) as client:
@@ -85,6 +105,35 @@ def test_a_file_that_another_server_holds_is_an_error_that_says_so(sqlite_url):
 
     assert second.returncode == 1
     assert "Error: Another Scrip server holds " in second.stderr
+
+
+def test_several_workers_on_a_file_are_an_error_that_says_why_and_what_to_do(tmp_path):
+    served = ran("serve", "--workers", "2", "--database", f"sqlite:///{tmp_path / 'scrip.db'}")
+
+    assert served.returncode == 1
+    assert served.stderr == (
+        "Error: 2 workers cannot share a SQLite file, which has one writer: "
+        "use PostgreSQL (--database postgresql://...) or --workers 1.\n"
+    )
+    assert not (tmp_path / "scrip.db").exists()
+
+
+def test_workers_are_told_apart_in_the_log_and_serve_once_all_of_them_do(postgres_url):
+    with serving(
+        "--database", postgres_url, "--workers", "3", "--log-format", "json", "--log-level", "debug"
+    ) as server:
+        with scrip.Client(server.target) as client:
+            client.open_account("acme")
+        logged = server.stop()
+
+    events = [json.loads(line) for line in logged.splitlines()]
+    names = [event["event"] for event in events]
+    assert names.count("serving") == 1
+    assert sorted(event["worker"] for event in events[: names.index("serving")] if "pid" in event) == [1, 2, 3]
+    assert events[names.index("serving")]["listen"] == server.target
+    assert [event.get("worker") in {1, 2, 3} for event in events if event["event"] in {"rpc", "batch"}] == [True, True]
+    assert names[-1] == "stopped"
+    assert sorted(event["worker"] for event in events if event["event"] == "stopped" and "worker" in event) == [1, 2, 3]
 
 
 def test_a_file_that_is_no_database_is_an_error_and_nothing_to_wait_for(tmp_path):

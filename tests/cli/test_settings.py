@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger import WriterOptions
 from server.config import Settings, option_name, variable_name
 
 NAMES = [setting.name for setting in fields(Settings)]
@@ -34,7 +35,8 @@ def toml(text: str, name: str = "scrip.toml") -> str:
     ("name", "values"),
     [
         ("batch_max", (1000, 10, 20, 30)),
-        ("linger_ms", (5.0, 1.5, 2.5, 3.5)),
+        ("workers", (1, 2, 3, 4)),
+        ("linger_ms", (2.0, 1.5, 2.5, 3.5)),
         ("listen", ("127.0.0.1:50051", "[::1]:1", "0.0.0.0:2", "localhost:3")),
         ("database", ("sqlite:///data/scrip.db", "sqlite:///1.db", "sqlite:///2.db", "sqlite:///3.db")),
         ("log_level", ("info", "debug", "warning", "error")),
@@ -51,6 +53,12 @@ def test_a_flag_wins_over_a_variable_that_over_the_file_that_over_the_default(co
     assert config(**variable)[name] == (in_variable, f"variable {variable_name(name)}")
     assert config(*flag, **variable)[name] == (in_flag, f"flag {option_name(name)}")
     assert config(*flag)[name] == (in_flag, f"flag {option_name(name)}")
+
+
+def test_a_server_gathers_as_the_ledger_does_by_itself():
+    of_server, of_ledger = Settings(), WriterOptions()
+
+    assert all(getattr(of_server, option.name) == getattr(of_ledger, option.name) for option in fields(WriterOptions))
 
 
 def test_the_file_is_the_flag_s_then_the_variable_s_then_the_one_that_is_there(config):
@@ -111,6 +119,8 @@ def test_an_unknown_flag_is_an_error_that_names_the_likely_one(run):
         ("batch_max", "12.5"),
         ("queue_max", "1e3"),
         ("readers", "65"),
+        ("workers", "0"),
+        ("workers", "65"),
         ("linger_ms", "-1"),
         ("linger_ms", "nan"),
         ("sweep_s", "inf"),

@@ -1,13 +1,14 @@
-"""Each law is shown on both clients: the one that blocks and the one that is awaited."""
+"""Each law is shown on both clients, the one that blocks and the one that is awaited, with and without batching."""
 
 import asyncio
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
-from scrip import AsyncClient, Client
+from scrip import AsyncClient, Client, batching
 
 from tests.client.scripted import Script, serving
+from tests.client.together import Tasks, Threads
 
 END = object()
 Body = Callable[[Any], Generator[Any, Any, None]]
@@ -22,21 +23,24 @@ def _next(steps: Generator[Any, Any, None], answer: Any) -> Any:
 
 
 class Blocking:
-    """Uses Client."""
+    """Uses Client; with `batching`, one whose changes travel together."""
+
+    def __init__(self, *, batching: bool) -> None:
+        self._batching = batching
 
     def ask(self, target: str, do: Callable[[Any], Any], **settings: Any) -> Any:
         """Do one call on a client of its own."""
-        with Client(target, **settings) as client:
+        with Client(target, batching=self._batching, **settings) as client:
             return do(client)
 
     def walk(self, target: str, do: Callable[[Any], Any]) -> list[Any]:
         """List what an iterator gives."""
-        with Client(target) as client:
+        with Client(target, batching=self._batching) as client:
             return list(do(client))
 
     def block(self, target: str, body: Body, **holding: Any) -> Any:
         """Run a body as the block of a hold of 60; what the body yields is awaited where that is needed."""
-        with Client(target) as client, client.hold("acme", 60, **holding) as hold:
+        with Client(target, batching=self._batching) as client, client.hold("acme", 60, **holding) as hold:
             steps = body(hold)
             answer = None
             while (answer := _next(steps, answer)) is not END:
@@ -45,30 +49,36 @@ class Blocking:
 
     def hold(self, target: str, *args: Any, **kwargs: Any) -> Any:
         """Make a hold without a block."""
-        with Client(target) as client:
+        with Client(target, batching=self._batching) as client:
             return client.hold(*args, **kwargs)
 
 
 class Awaiting:
-    """Uses AsyncClient."""
+    """Uses AsyncClient; with `batching`, one whose changes travel together."""
+
+    def __init__(self, *, batching: bool) -> None:
+        self._batching = batching
 
     def ask(self, target: str, do: Callable[[Any], Any], **settings: Any) -> Any:
         async def main() -> Any:
-            async with AsyncClient(target, **settings) as client:
+            async with AsyncClient(target, batching=self._batching, **settings) as client:
                 return await do(client)
 
         return asyncio.run(main())
 
     def walk(self, target: str, do: Callable[[Any], Any]) -> list[Any]:
         async def main() -> list[Any]:
-            async with AsyncClient(target) as client:
+            async with AsyncClient(target, batching=self._batching) as client:
                 return [item async for item in do(client)]
 
         return asyncio.run(main())
 
     def block(self, target: str, body: Body, **holding: Any) -> Any:
         async def main() -> Any:
-            async with AsyncClient(target) as client, client.hold("acme", 60, **holding) as hold:
+            async with (
+                AsyncClient(target, batching=self._batching) as client,
+                client.hold("acme", 60, **holding) as hold,
+            ):
                 steps = body(hold)
                 answer = None
                 while (step := _next(steps, answer)) is not END:
@@ -79,14 +89,26 @@ class Awaiting:
 
     def hold(self, target: str, *args: Any, **kwargs: Any) -> Any:
         async def main() -> Any:
-            async with AsyncClient(target) as client:
+            async with AsyncClient(target, batching=self._batching) as client:
                 return await client.hold(*args, **kwargs)
 
         return asyncio.run(main())
 
 
-@pytest.fixture(params=[Blocking, Awaiting], ids=["blocking", "awaiting"])
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have batching clients try again sooner. gRPC's own pauses cannot be shortened."""
+    monkeypatch.setattr(batching, "PAUSES_S", (0.05, 0.1, 0.1, 0.1))
+
+
+@pytest.fixture(params=["blocking", "awaiting", "blocking-batching", "awaiting-batching"])
 def way(request: pytest.FixtureRequest) -> Blocking | Awaiting:
+    kind, _, together = request.param.partition("-")
+    return {"blocking": Blocking, "awaiting": Awaiting}[kind](batching=bool(together))
+
+
+@pytest.fixture(params=[Threads, Tasks], ids=["threads", "tasks"])
+def many(request: pytest.FixtureRequest) -> Threads | Tasks:
     return request.param()
 
 

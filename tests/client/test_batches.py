@@ -132,6 +132,7 @@ def test_an_outcome_says_what_its_own_call_would_have_raised(way, script, target
                         reason="INVALID_FIELD",
                         message="amount is 0.",
                         metadata={"field": "amount", "must": "1."},
+                        violations=[errors.FieldViolation(field="amount", description="amount must be 1.")],
                     )
                 ),
                 credit.BatchOutcome(
@@ -146,7 +147,7 @@ def test_an_outcome_says_what_its_own_call_would_have_raised(way, script, target
     malformed, waits = way.ask(target, lambda client: client.batch(pair()))
 
     assert type(malformed) is scrip.InvalidField
-    assert malformed.violations == (scrip.FieldViolation(field="amount", description="amount 1."),)
+    assert malformed.violations == (scrip.FieldViolation(field="amount", description="amount must be 1."),)
     assert malformed.retry_after_s is None
     assert type(waits) is scrip.QueueFull
     assert waits.retry_after_s == pytest.approx(0.1)

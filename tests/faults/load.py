@@ -57,6 +57,7 @@ RPCS = {
 }
 # How callers are told that the books say no.
 REFUSED = {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND}
+OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
 HOLD_TTL = Duration(seconds=2)
 WHY = Memo(description="a test", actor="a tester")
 
@@ -98,7 +99,7 @@ class UnansweredError(Exception):
 class Load:
     """What all callers together have asked so far.
 
-    targets   servers of the same books
+    targets   servers of the same books, each as often as there shall be connections to it
     """
 
     def __init__(self, targets: Sequence[str], names: Sequence[AccountName], *, credits_each: int) -> None:
@@ -108,7 +109,8 @@ class Load:
         self._stubs: list[dict[str, Any]] = []
         self._end_at = -1
         self._end: Callable[[], None] = lambda: None
-        self._ends_after = float("inf")
+        self._goes_on: Callable[[], bool] | None = None
+        self._unheard = {grpc.StatusCode.UNAVAILABLE}
         self._used: list[tuple[AccountName, str, int]] = []
         self._held: list[tuple[AccountName, str, int]] = []
         self._lots: list[tuple[AccountName, str]] = []
@@ -129,8 +131,16 @@ class Load:
 
     async def run_for(self, callers: int, seconds: float) -> None:
         """Has callers ask for some time."""
-        self._ends_after = asyncio.get_running_loop().time() + seconds
+        end_at = asyncio.get_running_loop().time() + seconds
+        await self.run_while(callers, lambda: asyncio.get_running_loop().time() < end_at)
+
+    async def run_while(self, callers: int, goes_on: Callable[[], bool]) -> None:
+        """Has callers ask, also those who were not answered before."""
+        self._goes_on = goes_on
+        # gRPC says so itself to calls that come in the very moment in which a server ends.
+        self._unheard = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
         await self._run(callers)
+        self._goes_on = None
 
     async def ask_again(self) -> int:
         """Asks again all that was not answered; returns how many of them had been done before."""
@@ -152,7 +162,7 @@ class Load:
     async def _connected(self):
         async with AsyncExitStack() as stack:
             for target in self._targets:
-                channel = await stack.enter_async_context(grpc.aio.insecure_channel(target))
+                channel = await stack.enter_async_context(grpc.aio.insecure_channel(target, options=OWN_CONNECTION))
                 self._stubs.append({**vars(CreditServiceStub(channel)), **vars(AccountServiceStub(channel))})
             yield
         self._stubs.clear()
@@ -171,12 +181,13 @@ class Load:
             self._correcting: 1,
             self._repeating: 1,
         }
-        while asyncio.get_running_loop().time() < self._ends_after:
+        while self._goes_on is None or self._goes_on():
             (act,) = self._chance.choices(list(acts), acts.values())
             try:
                 await act(self._chance.choice(self._names), self._chance.randint(1, 9))
             except UnansweredError:
-                return
+                if self._goes_on is None:
+                    return
 
     async def _granting(self, name: AccountName, amount: int) -> None:
         await self._try(name, self._grant(name, 4 * amount))
@@ -297,7 +308,7 @@ class Load:
             if error.code() in REFUSED:
                 self.refused += 1
                 return None
-            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            if error.code() not in self._unheard:
                 raise
             self.unanswered.append(asked)
             raise UnansweredError from error

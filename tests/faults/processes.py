@@ -1,12 +1,15 @@
 """Servers in processes of their own, to be stopped and killed."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from tests.books import ACME
 from tests.faults.customers import PATIENCE_S
@@ -49,6 +52,14 @@ def stopped(cluster: Cluster, mode: Literal["fast", "immediate"] = "fast") -> It
         cluster.start()
 
 
+def until(is_so: Callable[[], Any]) -> None:
+    """Waits for something that nobody tells."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 class ScripProcess:
     """`scrip serve`, as often as it is started, always on the same port; killed in the end.
 
@@ -73,6 +84,16 @@ class ScripProcess:
     def log(self) -> str:
         """All that it said, of all times that it was started."""
         return (self._directory / "log").read_text()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The same, of one that logs JSON."""
+        return [json.loads(line) for line in self.log.splitlines() if line.startswith("{") and line.endswith("}")]
+
+    @property
+    def is_running(self) -> bool:
+        """False once it was waited for."""
+        return self._process is not None
 
     def start(self) -> None:
         """Returns once it serves."""
@@ -102,3 +123,26 @@ class ScripProcess:
         process, self._process = self._process, None
         process.stdout.close()
         return process.wait(PATIENCE_S)
+
+
+class ScripWithWorkers(ScripProcess):
+    """`scrip serve --workers N`. What is killed is its supervisor; its workers end by themselves then."""
+
+    def __init__(self, url: str, directory: Path, *settings: str, workers: int = 2) -> None:
+        super().__init__(url, directory, f"--workers={workers}", "--log-format=json", *settings)
+
+    def pids(self, worker: int) -> list[int]:
+        """The processes that this worker has been so far, the last one at the end."""
+        started = (event for event in self.events if event["event"] == "worker_started")
+        return [event["pid"] for event in started if event["worker"] == worker]
+
+    def logged_by_workers(self, event: str) -> list[int]:
+        """Which workers have logged this so far."""
+        return [logged["worker"] for logged in self.events if logged["event"] == event and "worker" in logged]
+
+    def replace(self, *workers: int, number: signal.Signals = signal.SIGKILL) -> None:
+        """Ends the processes of some workers, and waits for the next ones."""
+        before = {worker: self.pids(worker) for worker in workers}
+        for pids in before.values():
+            os.kill(pids[-1], number)
+        until(lambda: all(len(self.pids(worker)) > len(pids) for worker, pids in before.items()))

@@ -1,16 +1,21 @@
-"""Watches, holds and breaks what the writers of servers send to their database, through SQLAlchemy's events."""
+"""Watches, holds and breaks what the writers of servers send to their database.
+
+What is run very often goes past SQLAlchemy, and its events; there `Prepared` is watched.
+"""
 
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, Engine, event, insert, make_url, null, select
 
-from ledger import AccountName
-from ledger.database import Database
+from ledger import AccountName, Ledger
+from ledger.database import Database, Prepared
 from ledger.tables import accounts, entries
 from tests.faults.customers import PATIENCE_S
 
@@ -43,13 +48,29 @@ def before_each(act: Callable[[str, str, Connection], None]) -> Iterator[None]:
         if is_writer():
             act(_server(connection), COMMIT, connection)
 
+    def on_prepared(run, prepared, connection, parameters):
+        on_statement(connection, None, prepared.text)
+        return run(prepared, connection, parameters)
+
     event.listen(Engine, "before_cursor_execute", on_statement)
     event.listen(Engine, "commit", on_commit)
     try:
-        yield
+        with around_prepared(on_prepared):
+            yield
     finally:
         event.remove(Engine, "before_cursor_execute", on_statement)
         event.remove(Engine, "commit", on_commit)
+
+
+@contextmanager
+def around_prepared(act: Callable[..., Any]) -> Iterator[None]:
+    """Has `act` called instead of Prepared.run, with that as its first argument."""
+    run = Prepared.run
+    Prepared.run = lambda *args: act(run, *args)
+    try:
+        yield
+    finally:
+        Prepared.run = run
 
 
 @contextmanager
@@ -60,11 +81,25 @@ def failures() -> Iterator[list[psycopg.Error]]:
     def on_error(context):
         found.append(context.original_exception)
 
+    def on_prepared(run, *args):
+        try:
+            return run(*args)
+        except psycopg.Error as error:
+            found.append(error)
+            raise
+
     event.listen(Engine, "handle_error", on_error)
     try:
-        yield found
+        with around_prepared(on_prepared):
+            yield found
     finally:
         event.remove(Engine, "handle_error", on_error)
+
+
+def locking(ledger: Ledger) -> Ledger:
+    """A server that locks the accounts of its batches, as after a collision, for as long as a test lasts."""
+    ledger._store._locked_batches = sys.maxsize  # noqa: SLF001 -- otherwise it takes a collision first
+    return ledger
 
 
 class Gate:
@@ -87,15 +122,15 @@ class Gate:
 
 
 class MeetingPoint:
-    """Lets no server pass the first statement that begins with the given words before all have come to it."""
+    """Lets no server pass the first statement that contains the given words before all have come to it."""
 
-    def __init__(self, servers: int, beginning: str) -> None:
-        self._beginning = beginning
+    def __init__(self, servers: int, words: str) -> None:
+        self._words = words
         self._barrier = threading.Barrier(servers, timeout=PATIENCE_S)
         self.passed: list[str] = []
 
     def __call__(self, server: str, statement: str, _connection: Connection) -> None:
-        if statement.startswith(self._beginning):
+        if self._words in statement:
             self.passed.append(server)
             if self.passed.count(server) == 1:
                 self._barrier.wait()

@@ -17,7 +17,9 @@ from ledger import (
     Reason,
     StoppingError,
     WriterOptions,
+    writer,
 )
+from ledger.writer import ENOUGH, patience
 from tests.books import ACME, deducting, granting, holding, request_id
 from tests.faults.customers import (
     NOBODY,
@@ -28,9 +30,9 @@ from tests.faults.customers import (
     open_accounts,
     times_written,
 )
-from tests.faults.statements import COMMIT, ENTRIES, Gate, before_each, named, wait_until_queued
+from tests.faults.statements import COMMIT, ENTRIES, Gate, before_each, locking, named, wait_until_queued
 
-AN_HOUR_MS = 3_600_000
+AN_HOUR_S = 3_600
 
 
 @pytest.fixture
@@ -51,20 +53,20 @@ def opened(database_url, batches):
 
 
 @pytest.fixture
-def commits():
-    """Grows by one with each COMMIT of a writer."""
-    commits = []
-    with before_each(lambda _server, statement, _: commits.append(statement) if statement == COMMIT else None):
-        yield commits
+def writes():
+    """Grows by one with each statement of a writer that writes entries."""
+    writes = []
+    with before_each(lambda _server, statement, _: writes.append(statement) if ENTRIES in statement else None):
+        yield writes
 
 
 def results(answers):
     return [answer.result(PATIENCE_S) for answer in answers]
 
 
-def test_a_refusal_leaves_its_neighbours_alone_and_all_share_one_transaction(opened, batches, commits):
+def test_a_refusal_leaves_its_neighbours_alone_and_all_share_one_transaction(opened, batches, writes):
     ledger = opened()
-    commits.clear()
+    writes.clear()
 
     outcomes = results(
         batches.submit_as_one(
@@ -83,17 +85,17 @@ def test_a_refusal_leaves_its_neighbours_alone_and_all_share_one_transaction(ope
     ]
     assert outcomes[1].figures["available"] == 40
     assert outcomes[5].figures["available"] == 10
-    assert len(commits) == 1
+    assert len(writes) == 1
 
 
-def test_a_batch_of_refusals_writes_nothing(opened, batches, commits):
+def test_a_batch_of_refusals_writes_nothing(opened, batches, writes):
     ledger = opened()
-    commits.clear()
+    writes.clear()
 
     outcomes = results(batches.submit_as_one(ledger, [deducting(101), deducting(1, NOBODY)]))
 
     assert not any(isinstance(outcome, Accepted) for outcome in outcomes)
-    assert commits == []
+    assert writes == []
 
 
 def test_one_request_twice_in_a_batch_has_one_effect(opened, batches):
@@ -121,9 +123,9 @@ def test_a_hold_may_be_placed_and_captured_in_one_batch(opened, batches):
     assert (captured.entry.available, captured.entry.held) == (75, 0)
 
 
-def test_an_atomic_batch_that_is_refused_leaves_its_neighbours_alone_and_nothing_of_itself(opened, batches, commits):
+def test_an_atomic_batch_that_is_refused_leaves_its_neighbours_alone_and_nothing_of_itself(opened, batches, writes):
     ledger = opened()
-    commits.clear()
+    writes.clear()
     together = Batch(operations=(deducting(30), granting(5), deducting(90), granting(500)), atomic=True)
 
     before, refused, after = results(batches.submit_as_one(ledger, [deducting(10), together, deducting(20)]))
@@ -134,7 +136,7 @@ def test_an_atomic_batch_that_is_refused_leaves_its_neighbours_alone_and_nothing
         (Reason.INSUFFICIENT_CREDITS, 2, 65)
     }
     assert each_times_written(ledger, together.operations) == [0] * 4
-    assert len(commits) == 1
+    assert len(writes) == 1
 
 
 def test_an_account_sees_operations_in_the_order_in_which_they_came_batched_or_not(opened, batches):
@@ -173,7 +175,7 @@ def test_a_batch_asked_for_again_has_one_effect(opened):
 
 
 def test_nobody_is_answered_before_the_commit(opened, batches):
-    ledger = opened()
+    ledger = locking(opened())
     gate = Gate("", COMMIT)
 
     with before_each(gate):
@@ -202,20 +204,20 @@ def test_whose_deadline_passes_or_who_goes_before_the_decision_gets_nothing_writ
     assert times_written(ledger, late) == times_written(ledger, gone) == 0
 
 
-def test_a_batch_that_everyone_has_given_up_writes_nothing(opened, batches, commits):
+def test_a_batch_that_everyone_has_given_up_writes_nothing(opened, batches, writes):
     ledger = opened()
-    commits.clear()
+    writes.clear()
 
     with batches.hold(ledger):
         ledger.queue(deducting(10)).cancel()
     ledger.close()
 
     assert batches.sizes == [1]
-    assert commits == []
+    assert writes == []
 
 
 def test_whose_deadline_passes_or_who_goes_after_the_decision_has_it_written(opened, batches):
-    ledger = opened()
+    ledger = locking(opened())
     gate = Gate("", COMMIT)
     late, gone = deducting(10), deducting(20)
     late_answer = Future()
@@ -239,7 +241,8 @@ def test_whose_deadline_passes_while_another_server_has_the_account_gets_nothing
     gate = Gate("first", ENTRIES)
     late, answer = deducting(20), Future()
     with Ledger(named(postgres_url, "first")) as first, Ledger(named(postgres_url, "second")) as second:
-        open_accounts(first, ACME, credits_each=100)
+        open_accounts(locking(first), ACME, credits_each=100)
+        locking(second)
 
         with before_each(gate):
             in_time = first.queue(deducting(10))
@@ -350,8 +353,33 @@ def test_a_transaction_has_at_most_batch_max_operations_or_one_batch(opened, bat
     assert available(ledger) == 100 - sum(sizes)
 
 
-def test_the_writer_does_not_wait_for_more_than_fits_into_one_transaction(opened, batches):
-    ledger = opened(linger_ms=AN_HOUR_MS, batch_max=10)
+@pytest.mark.parametrize(
+    ("load", "took_s", "expected"),
+    [
+        (0, 0.0, (0, 0.0)),
+        (1, 0.003, (1, 0.006)),
+        (2, 0.003, (2, 0.006)),
+        (ENOUGH, 0.003, (ENOUGH, 0.006)),
+        (ENOUGH + 1, 0.003, (ENOUGH, 0.006)),
+        (1_000, 0.5, (ENOUGH, 0.025)),
+    ],
+)
+def test_the_writer_waits_for_as_many_as_came_but_not_long_and_not_for_more_than_help(load, took_s, expected):
+    assert patience(load, took_s, 25) == expected
+
+
+def test_without_lingering_nothing_is_waited_for():
+    assert patience(1_000, 0.5, 0)[1] == 0
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """A writer that waits for an hour for as many calls as the last batch had."""
+    monkeypatch.setattr(writer, "patience", lambda load, *_: (load, AN_HOUR_S))
+
+
+def test_the_writer_does_not_wait_for_more_than_fits_into_one_transaction(opened, batches, patient):
+    ledger = opened(batch_max=10)
     results(batches.submit_as_one(ledger, [deducting(1) for _ in range(5)]))
 
     answer = ledger.queue(Batch(operations=tuple(deducting(1) for _ in range(10))))
@@ -359,8 +387,8 @@ def test_the_writer_does_not_wait_for_more_than_fits_into_one_transaction(opened
     assert len(answer.result(PATIENCE_S)) == 10
 
 
-def test_a_lone_caller_never_lingers(opened, batches):
-    ledger = opened(linger_ms=AN_HOUR_MS)
+def test_a_lone_caller_never_lingers(opened, batches, patient):
+    ledger = opened()
 
     # If the writer lingered even once, this would take an hour.
     for _ in range(5):
@@ -369,8 +397,8 @@ def test_a_lone_caller_never_lingers(opened, batches):
     assert batches.sizes == [1] * 5
 
 
-def test_under_load_the_writer_waits_for_as_many_as_came_last_time(opened, batches):
-    ledger = opened(linger_ms=AN_HOUR_MS)
+def test_under_load_the_writer_waits_for_as_many_as_came_last_time(opened, batches, patient):
+    ledger = opened()
     results(batches.submit_as_one(ledger, [deducting(1) for _ in range(5)]))
     batches.sizes.clear()
 
@@ -379,8 +407,9 @@ def test_under_load_the_writer_waits_for_as_many_as_came_last_time(opened, batch
     assert batches.sizes == [5]
 
 
-def test_lingering_ends_with_its_time(opened, batches):
-    ledger = opened(linger_ms=20)
+def test_lingering_ends_with_its_time(opened, batches, monkeypatch):
+    monkeypatch.setattr(writer, "patience", lambda load, *_: (load, 0.02))
+    ledger = opened()
     results(batches.submit_as_one(ledger, [deducting(1) for _ in range(5)]))
 
     answer = ledger.queue(deducting(1))
@@ -388,8 +417,8 @@ def test_lingering_ends_with_its_time(opened, batches):
     assert answer.result(PATIENCE_S).entry.available == 94
 
 
-def test_lingering_ends_with_stopping(opened, batches):
-    ledger = opened(linger_ms=AN_HOUR_MS)
+def test_lingering_ends_with_stopping(opened, batches, patient):
+    ledger = opened()
     results(batches.submit_as_one(ledger, [deducting(1) for _ in range(5)]))
     answer = ledger.queue(deducting(1))
 

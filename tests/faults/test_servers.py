@@ -1,7 +1,6 @@
 """Servers whose database is not there, goes away, or is not theirs to use; and ports that are taken."""
 
 import subprocess
-import time
 from contextlib import ExitStack
 
 import grpc
@@ -13,19 +12,12 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.books import request_id
 from tests.conftest import audited
 from tests.faults.customers import PATIENCE_S
-from tests.faults.processes import SCRIP, ScripProcess, ledger_elsewhere, stopped
+from tests.faults.processes import SCRIP, ScripProcess, ScripWithWorkers, ledger_elsewhere, stopped, until
 from tests.server.asking import asking
 
 
 def health(ask):
     return HealthStub(ask.channel).Check(HealthCheckRequest(), timeout=PATIENCE_S).status
-
-
-def until(is_so):
-    deadline = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def is_answered(ask, rpc, **fields):
@@ -117,16 +109,17 @@ def test_a_database_of_a_newer_schema_ends_the_server(postgres, tmp_path):
     assert_ends_with(said, code, "9999", "Use a newer Scrip")
 
 
-def test_a_database_of_a_newer_schema_that_comes_late_ends_the_server(cluster, tmp_path):
+@pytest.mark.parametrize("kind", [ScripProcess, ScripWithWorkers], ids=["alone", "with workers"])
+def test_a_database_of_a_newer_schema_that_comes_late_ends_the_server(cluster, tmp_path, kind):
     url = cluster.create_database()
     assert run(tmp_path, "migrate", f"--database={url}")[0] == 0
     with psycopg.connect(url) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    server = ScripProcess(url, tmp_path)
+    server = kind(url, tmp_path)
     with stopped(cluster):
         server.start()
 
-    assert server.wait() != 0
+    assert server.wait() == 1
     assert "Use a newer Scrip" in server.log
     assert "Traceback" not in server.log
 
@@ -139,8 +132,9 @@ def test_a_file_that_is_no_database_ends_the_server(tmp_path):
     assert_ends_with(said, code, "not a database")
 
 
-def test_a_server_without_its_database_stops_when_it_is_told_to(tmp_path):
-    server = ScripProcess("postgresql://nobody@127.0.0.1:1/none", tmp_path)
+@pytest.mark.parametrize("kind", [ScripProcess, ScripWithWorkers], ids=["alone", "with workers"])
+def test_a_server_without_its_database_stops_when_it_is_told_to(tmp_path, kind):
+    server = kind("postgresql://nobody@127.0.0.1:1/none", tmp_path)
     server.start()
 
     server.terminate()

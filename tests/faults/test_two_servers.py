@@ -1,4 +1,4 @@
-"""Two servers of one database, asked for everything at random: the books agree with every answer."""
+"""Two servers of one database, one of them with workers, asked for everything: the books agree with every answer."""
 
 import asyncio
 from contextlib import ExitStack
@@ -9,7 +9,7 @@ import pytest
 from ledger import Code, Ledger
 from tests.faults.customers import customers
 from tests.faults.load import Load
-from tests.faults.processes import ScripProcess
+from tests.faults.processes import ScripProcess, ScripWithWorkers
 from tests.faults.told import MOVED, assert_written_once
 
 CALLERS = 48
@@ -19,10 +19,11 @@ def ask_two_servers_for_everything(url, directory, seconds):
     """Returns all that was answered."""
     with ExitStack() as stack:
         servers = []
-        for name in ("first", "second"):
-            (directory / name).mkdir()
-            servers.append(stack.enter_context(ScripProcess(url, directory / name)))
-        load = Load([server.target for server in servers], customers(6), credits_each=200)
+        for kind in (ScripProcess, ScripWithWorkers):
+            (directory / kind.__name__).mkdir()
+            servers.append(stack.enter_context(kind(url, directory / kind.__name__)))
+        alone, several = (server.target for server in servers)
+        load = Load([*[alone] * 3, *[several] * 6], customers(6), credits_each=200)
         asyncio.run(load.open_accounts())
 
         try:

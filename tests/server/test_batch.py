@@ -186,6 +186,7 @@ def test_what_is_malformed_is_told_in_its_outcome_and_does_not_stop_the_others(a
 
     assert (shown(before), shown(error), shown(after)) == ("grant", "INVALID_FIELD", "grant")
     assert (error.error.code, error.error.metadata["field"]) == (3, field)
+    assert [violation.field for violation in error.error.violations] == [field]
     assert available(ask_sqlite) == 2
 
 

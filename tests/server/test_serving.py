@@ -1,6 +1,7 @@
 """How a server begins, shows itself, tidies up and ends."""
 
 import asyncio
+import queue
 import time
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from scrip.v1.account_service_pb2 import BulkGrantRequest
 from scrip.v1.credit_service_pb2_grpc import CreditServiceStub
 
 from ledger import DatabaseMisusedError
-from server.app import PortTakenError, Server
+from server.app import Server
 from server.config import Settings
+from server.farewell import Farewell
+from server.port import PortTakenError
 from tests.books import SECOND, rows_of
 from tests.running_server import RunningServer
 from tests.server.asking import CHANGES, PARTS, PATIENCE_S, asking, request, told
@@ -166,6 +169,52 @@ async def _stop_in_a_burst(url: str) -> list[str]:
         await calls[0]
         await server.stop()
         return [(await call.code()).name for call in calls]
+
+
+def test_a_call_that_comes_when_the_server_is_about_to_end_is_told_so_and_not_cancelled():
+    code, reason = asyncio.run(_call_at_the_end())
+
+    assert (code, reason) == ("UNAVAILABLE", "SHUTTING_DOWN")
+
+
+async def _call_at_the_end() -> tuple[str, str]:
+    farewell = _Noticed()
+    server = grpc.aio.server(handlers=[farewell])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        await farewell.keep()
+        call = channel.unary_unary("/scrip.v1.CreditService/Grant")(b"")
+        await asyncio.wait_for(farewell.noticed.wait(), PATIENCE_S)
+        stopping = asyncio.create_task(server.stop(PATIENCE_S))
+        await farewell.tell()
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await call
+        await stopping
+    refusal = told(raised.value)
+    return refusal.code, refusal.reason
+
+
+class _Noticed(Farewell):
+    def __init__(self) -> None:
+        super().__init__()
+        self.noticed = asyncio.Event()
+
+    def service(self, call):
+        self.noticed.set()
+        return super().service(call)
+
+
+def test_a_connection_that_is_old_is_closed_and_its_client_makes_another(sqlite_url, clock):
+    states = queue.Queue()
+    with asking(sqlite_url, clock, connection_age_s=0.1) as ask:
+        ask("OpenAccount")
+        ask.channel.subscribe(states.put)
+
+        while states.get(timeout=PATIENCE_S) is not grpc.ChannelConnectivity.IDLE:
+            pass
+
+        assert ask("Grant", amount=10).balance.available == 10
 
 
 def test_a_server_ends_though_somebody_watches_it(sqlite_url, clock):

@@ -7,7 +7,8 @@ judges, so that the rules are in one place.
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol, TypeVar
+from functools import cache
+from typing import Any, Protocol, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -39,6 +40,8 @@ _WINDOWS = {
 
 class Names(Protocol[Numbers]):
     """An enum of the contract."""
+
+    def __hash__(self) -> int: ...
 
     def items(self) -> Sequence[tuple[str, Numbers]]: ...
 
@@ -118,11 +121,18 @@ def choice(field: str, value: Number | str, names: Names[Number]) -> Number:
     if not isinstance(value, str):
         whole(field, value, INT32)
         return value
-    begin = next(name for name, number in names.items() if number == 0).removesuffix("UNSPECIFIED")
-    found = {name.removeprefix(begin).lower(): number for name, number in names.items() if number != 0}
+    found = _short(names)
     if value not in found:
         raise invalid(field, f"must be one of {', '.join(found)}; it is {value!r}")
-    return found[value]
+    number: Number = found[value]
+    return number
+
+
+@cache
+def _short(names: Names[Any]) -> Mapping[str, Any]:
+    """List the values of an enum by their short names; kept, because most calls ask for them."""
+    begin = next(name for name, number in names.items() if number == 0).removesuffix("UNSPECIFIED")
+    return {name.removeprefix(begin).lower(): number for name, number in names.items() if number != 0}
 
 
 def money(field: str, value: Money | tuple[int, str] | None) -> Money | None:
@@ -141,6 +151,8 @@ def money(field: str, value: Money | tuple[int, str] | None) -> Money | None:
 
 def memo(description: str, reference: str, actor: str, metadata: Mapping[str, str] | None) -> Memo | None:
     """Take what is to be written beside an entry; None if it is nothing."""
+    if description == reference == actor == "" and not metadata:
+        return None
     written = Memo(
         description=text("memo.description", description),
         reference=text("memo.reference", reference),

@@ -7,6 +7,8 @@ from typing import Any, Concatenate, ParamSpec, Self
 import grpc
 
 from scrip import calls
+from scrip.arguments import truth
+from scrip.batching import AsyncBatchingConnection, BatchingConnection
 from scrip.calls.call import Answer, Call, Item, Pages, Stream
 from scrip.connection import AsyncConnection, Connection
 from scrip.errors import ScripError
@@ -146,6 +148,7 @@ class Client:
         deadline_s: float = DEFAULT_DEADLINE_S,
         channel_options: Sequence[tuple[str, Any]] = (),
         credentials: grpc.ChannelCredentials | None = None,
+        batching: bool = False,
     ) -> None:
         """Prepare a connection; it opens with the first call.
 
@@ -153,8 +156,11 @@ class Client:
         deadline_s        seconds until an answer, for calls that do not say otherwise
         channel_options   gRPC's, over the client's own
         credentials       such as grpc.ssl_channel_credentials(); None for a connection in the clear
+        batching          True: changes that are made at the same time travel together, which costs much less than a
+                          call for each. Nothing else changes: each has its own answer or error, deadline and attempts
         """
-        self._connection = Connection(target, deadline_s, channel_options, credentials)
+        kind = BatchingConnection if truth("batching", batching) else Connection
+        self._connection = kind(target, deadline_s, channel_options, credentials)
 
     open_account = _blocking(calls.open_account)
     grant = _blocking(calls.grant)
@@ -224,9 +230,11 @@ class AsyncClient:
         deadline_s: float = DEFAULT_DEADLINE_S,
         channel_options: Sequence[tuple[str, Any]] = (),
         credentials: grpc.ChannelCredentials | None = None,
+        batching: bool = False,
     ) -> None:
         """Prepare a connection; the arguments are those of Client."""
-        self._connection = AsyncConnection(target, deadline_s, channel_options, credentials)
+        kind = AsyncBatchingConnection if truth("batching", batching) else AsyncConnection
+        self._connection = kind(target, deadline_s, channel_options, credentials)
 
     open_account = _awaiting(calls.open_account)
     grant = _awaiting(calls.grant)

@@ -26,12 +26,17 @@ from scrip.v1.account_service_pb2_grpc import AccountServiceStub
 from scrip.v1.credit_service_pb2_grpc import CreditServiceStub
 from scrip.v1.ledger_service_pb2_grpc import LedgerServiceStub
 
-_SERVICE_CONFIG = {
-    "methodConfig": [
-        {
-            # Taken up again by streams.py instead, because gRPC repeats nothing of which a part was answered.
-            "name": [{"service": "scrip.v1.AccountService", "method": "BulkGrant"}],
-        },
+# Taken up again by streams.py instead, because gRPC repeats nothing of which a part was answered.
+_STREAMING = ("scrip.v1.AccountService", "BulkGrant")
+
+
+def service_config(*not_repeated: tuple[str, str]) -> str:
+    """Write down which RPCs gRPC repeats.
+
+    not_repeated   service and method of those that it does not
+    """
+    methods = [
+        {"name": [{"service": service, "method": method} for service, method in (_STREAMING, *not_repeated)]},
         {
             # Every other method: a change carries its request_id, so no attempt is done twice.
             "name": [{}],
@@ -46,10 +51,11 @@ _SERVICE_CONFIG = {
             },
         },
     ]
-}
+    return json.dumps({"methodConfig": methods})
 
-_OPTIONS: Mapping[str, str | int] = {
-    "grpc.service_config": json.dumps(_SERVICE_CONFIG),
+
+OPTIONS: Mapping[str, str | int] = {
+    "grpc.service_config": service_config(),
     # As often as a gRPC server allows unasked, and only while a call is open. With keepalive on, Linux also drops a
     # connection whose bytes stay unacknowledged for the timeout, instead of after a quarter of an hour.
     "grpc.keepalive_time_ms": 300_000,
@@ -70,6 +76,8 @@ _STUBS: Sequence[Callable[[Any], object]] = (CreditServiceStub, AccountServiceSt
 class _Prepared:
     """Where the server is and how to talk to it, checked; of use in the process that made it, until it is closed."""
 
+    _defaults = OPTIONS
+
     def __init__(
         self,
         target: str,
@@ -83,7 +91,7 @@ class _Prepared:
             raise invalid("credentials", f"must be grpc.ChannelCredentials; it is a {type(credentials).__name__}")
         self._target = target
         self._deadline_s = arguments.seconds("deadline_s", deadline_s)
-        self._options = list({**_OPTIONS, **_checked(channel_options)}.items())
+        self._options = list({**self._defaults, **_checked(channel_options)}.items())
         self._credentials = credentials
         self._process = os.getpid()
         self._closed = False
@@ -121,9 +129,12 @@ class Connection(_Prepared):
         self._methods: Mapping[str, Any] = _methods(self._channel)
 
     def run(self, call: Call[Answer]) -> Answer:
+        return self._ask(call, call.deadline_s or self._deadline_s)
+
+    def _ask(self, call: Call[Answer], timeout_s: float) -> Answer:
         self._check_use()
         try:
-            response = self._methods[call.rpc](call.request, timeout=call.deadline_s or self._deadline_s)
+            response = self._methods[call.rpc](call.request, timeout=timeout_s)
         except grpc.RpcError as error:
             raise call.failed(error) from error
         return call.read(response)
@@ -196,10 +207,13 @@ class AsyncConnection(_Prepared):
         self._loop = loop
 
     async def run(self, call: Call[Answer]) -> Answer:
+        return await self._ask(call, call.deadline_s or self._deadline_s)
+
+    async def _ask(self, call: Call[Answer], timeout_s: float) -> Answer:
         self._check_use()
         self._open()
         try:
-            response = await self._methods[call.rpc](call.request, timeout=call.deadline_s or self._deadline_s)
+            response = await self._methods[call.rpc](call.request, timeout=timeout_s)
         except grpc.RpcError as error:
             raise call.failed(error) from error
         except asyncio.CancelledError:

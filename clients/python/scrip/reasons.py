@@ -1,6 +1,6 @@
 """How a failed call, an outcome, or an argument becomes an error."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -137,6 +137,19 @@ def closed(request_ids: Sequence[str]) -> ScripError:
     )
 
 
+def timed_out(request_ids: Sequence[str], *, sent: bool) -> ScripError:
+    """Make the error for a change that had no answer when its deadline passed; if it was not sent, it was not done."""
+    reason = "" if sent else "DEADLINE_PASSED"
+    late = "The deadline passed"
+    return DeadlineExceeded(
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        _reason(reason),
+        _undecided(late, request_ids) if sent else f"{late} before this was sent; nothing was written.",
+        request_id=_the_one(request_ids, None),
+        reason_name=reason,
+    )
+
+
 def ended_early(request_ids: Sequence[str]) -> ScripError:
     """Make the error for a stream that the server ended before all was answered."""
     return Unavailable(
@@ -172,10 +185,7 @@ def from_rpc(error: grpc.RpcError, request_ids: Sequence[str]) -> ScripError:
         figures,
         _the_one(request_ids, place_in_batch(figures)),
         retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9 if retry else None,
-        tuple(
-            FieldViolation(field=violation.field, description=violation.description)
-            for violation in (malformed.field_violations if malformed else ())
-        ),
+        _violations(malformed.field_violations if malformed else ()),
         info.reason,
     )
 
@@ -183,19 +193,21 @@ def from_rpc(error: grpc.RpcError, request_ids: Sequence[str]) -> ScripError:
 def from_outcome(error: Error, request_id: str | None) -> ScripError:
     """Make the error that an outcome means, as if it had ended a call of its own."""
     code = _STATUS.get(error.code, grpc.StatusCode.UNKNOWN)
-    figures = dict(error.metadata)
     retry_after_s = error.retry_delay.seconds + error.retry_delay.nanos / 1e9
-    field = figures.get("field")
     return _kind(code, error.reason)(
         code,
         _reason(error.reason),
         error.message,
-        figures,
+        dict(error.metadata),
         request_id,
         retry_after_s if error.HasField("retry_delay") else None,
-        (FieldViolation(field=field, description=f"{field} {figures.get('must', '')}"),) if field else (),
+        _violations(error.violations),
         error.reason,
     )
+
+
+def _violations(found: Iterable[Any]) -> tuple[FieldViolation, ...]:
+    return tuple(FieldViolation(field=one.field, description=one.description) for one in found)
 
 
 def _undecided(what: str, request_ids: Sequence[str]) -> str:

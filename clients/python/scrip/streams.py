@@ -1,6 +1,5 @@
 """Streams: what of one has no outcome yet, and whether it is worth another try. Neither blocks nor awaits."""
 
-import time
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice
@@ -9,16 +8,13 @@ from typing import Any, Generic
 import grpc
 from google.protobuf.message import Message
 
+from scrip.attempts import Attempts, is_worth_another
 from scrip.calls.call import Call, Item, Stream
 from scrip.errors import ScripError
 from scrip.reasons import ended_early, from_rpc
 
 AHEAD_MAX = 500
 """How many calls may be without an outcome."""
-
-# As long as gRPC pauses between attempts of other calls.
-_PAUSES_S = (0.1, 0.3, 0.9, 2.0)
-_WORTH_ANOTHER_TRY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
 class Backlog(Generic[Item]):
@@ -30,10 +26,9 @@ class Backlog(Generic[Item]):
 
     def __init__(self, stream: Stream[Item], deadline_s: float) -> None:
         self._stream = stream
-        self._ends_at = time.monotonic() + (stream.deadline_s or deadline_s)
+        self._attempts = Attempts(stream.deadline_s or deadline_s)
         self._waiting: deque[tuple[Call[Any], Message]] = deque()
         self._sent = 0
-        self._pauses_s = list(_PAUSES_S)
         self.has_all = False
 
     @property
@@ -64,20 +59,21 @@ class Backlog(Generic[Item]):
             raise ended_early(self.request_ids)
         call, _ = self._waiting[0]
         outcome = self._stream.outcome(call, response)
-        if isinstance(outcome, ScripError) and outcome.code in _WORTH_ANOTHER_TRY:
+        if isinstance(outcome, ScripError) and is_worth_another(outcome):
             raise outcome
         self._waiting.popleft()
         self._sent -= 1
-        self._pauses_s = list(_PAUSES_S)
+        self._attempts.succeeded()
         return outcome
 
     def pause_s(self, broke: grpc.RpcError | ScripError) -> float:
         """How long to pause before another stream is opened for what has no outcome; raises if that is of no use."""
         self._sent = 0
         failure = broke if isinstance(broke, ScripError) else from_rpc(broke, self.request_ids)
-        if failure.code in _WORTH_ANOTHER_TRY and self._pauses_s and self._pauses_s[0] < self.seconds_left:
-            return self._pauses_s.pop(0)
-        raise failure from (None if failure is broke else broke)
+        pause_s = self._attempts.pause_s(failure)
+        if pause_s is None:
+            raise failure from (None if failure is broke else broke)
+        return pause_s
 
     @property
     def request_ids(self) -> tuple[str, ...]:
@@ -86,4 +82,4 @@ class Backlog(Generic[Item]):
 
     @property
     def seconds_left(self) -> float:
-        return max(self._ends_at - time.monotonic(), 0.0)
+        return self._attempts.seconds_left

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from ledger.tables import Exact, Instant
+from ledger.tables import Digest, Exact, Instant, Key
 
 revision = "0001"
 down_revision = None
@@ -23,7 +23,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "accounts",
-        sa.Column("account_key", sa.Uuid),
+        sa.Column("account_key", Key),
         sa.Column("available", sa.BigInteger, nullable=False),
         sa.Column("held", sa.BigInteger, nullable=False),
         sa.Column("owed", sa.BigInteger, nullable=False),
@@ -34,7 +34,7 @@ def upgrade() -> None:
         sa.Column("account_id", sa.String, nullable=False),
         sa.Column("asset", sa.String, nullable=False),
         sa.Column("status", sa.String, nullable=False),
-        sa.Column("head", sa.LargeBinary, nullable=False),
+        sa.Column("head", Digest, nullable=False),
         sa.Column("terms", sa.Text),
         sa.PrimaryKeyConstraint("account_key", name="pk_accounts"),
         sa.CheckConstraint("available >= 0 AND held >= 0 AND owed >= 0", name="ck_accounts_never_negative"),
@@ -50,7 +50,7 @@ def upgrade() -> None:
 def _create_entries_and_lines() -> None:
     op.create_table(
         "entries",
-        sa.Column("account_key", sa.Uuid),
+        sa.Column("account_key", Key),
         sa.Column("seq", sa.BigInteger, autoincrement=False),
         sa.Column("effective_at", Instant, nullable=False),
         sa.Column("recorded_at", Instant, nullable=False),
@@ -64,12 +64,12 @@ def _create_entries_and_lines() -> None:
         sa.Column("refunds", sa.BigInteger),
         sa.Column("revokes", sa.BigInteger),
         sa.Column("lots_expire_at", Instant),
-        sa.Column("peer_key", sa.Uuid),
+        sa.Column("peer_key", Key),
         sa.Column("peer_seq", sa.BigInteger),
         sa.Column("kind", sa.String, nullable=False),
         sa.Column("request_id", sa.String),
         sa.Column("fingerprint", sa.String, nullable=False),
-        sa.Column("hash", sa.LargeBinary, nullable=False),
+        sa.Column("hash", Digest, nullable=False),
         sa.Column("description", sa.String),
         sa.Column("reference", sa.String),
         sa.Column("actor", sa.String),
@@ -85,15 +85,15 @@ def _create_entries_and_lines() -> None:
     op.create_index("ix_entries_effective_at", "entries", ["effective_at"], postgresql_using="brin")
     op.create_table(
         "lines",
-        sa.Column("account_key", sa.Uuid),
+        sa.Column("account_key", Key),
         sa.Column("seq", sa.BigInteger, autoincrement=False),
-        sa.Column("n", sa.Integer, autoincrement=False),
         sa.Column("amount", sa.BigInteger, nullable=False),
         sa.Column("lot", sa.BigInteger),
         sa.Column("lot_remaining", sa.BigInteger),
         sa.Column("lot_held", sa.BigInteger),
         sa.Column("lot_spent", sa.BigInteger),
         sa.Column("lot_reclaimed", sa.BigInteger),
+        sa.Column("n", sa.Integer, autoincrement=False),
         sa.Column("debit", sa.String, nullable=False),
         sa.Column("credit", sa.String, nullable=False),
         sa.PrimaryKeyConstraint("account_key", "seq", "n", name="pk_lines"),
@@ -114,7 +114,7 @@ def _create_lots_and_holds() -> None:
     still_open: dict[str, Any] = {"postgresql_where": sa.text("open = 1"), "sqlite_where": sa.text("open = 1")}
     op.create_table(
         "lots",
-        sa.Column("account_key", sa.Uuid),
+        sa.Column("account_key", Key),
         sa.Column("lot", sa.BigInteger, autoincrement=False),
         sa.Column("granted", sa.BigInteger, nullable=False),
         sa.Column("remaining", sa.BigInteger, nullable=False),
@@ -140,7 +140,7 @@ def _create_lots_and_holds() -> None:
     op.create_index("ix_lots_expiring", "lots", ["expires_at"], **still_open)
     op.create_table(
         "holds",
-        sa.Column("account_key", sa.Uuid),
+        sa.Column("account_key", Key),
         sa.Column("hold", sa.BigInteger, autoincrement=False),
         sa.Column("amount", sa.BigInteger, nullable=False),
         sa.Column("captured", sa.BigInteger, nullable=False),
@@ -165,7 +165,7 @@ def _create_lots_and_holds() -> None:
 def _create_spending_and_checkpoints() -> None:
     op.create_table(
         "spending",
-        sa.Column("account_key", sa.Uuid),
+        sa.Column("account_key", Key),
         sa.Column("seq", sa.BigInteger, autoincrement=False),
         sa.Column("name", sa.String),
         sa.Column("counts_at", Instant, nullable=False),

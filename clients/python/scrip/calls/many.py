@@ -21,7 +21,8 @@ from scrip.v1.credit_service_pb2 import (
 
 BULK_DEADLINE_S = 3600.0
 
-_CHANGES: Mapping[Any, str] = {field.message_type: field.name for field in BatchOperation.DESCRIPTOR.fields}
+CHANGES: Mapping[Any, str] = {field.message_type: field.name for field in BatchOperation.DESCRIPTOR.fields}
+"""What a batch can do: the kind of each request, and the name it has there."""
 
 
 def batch(
@@ -45,7 +46,7 @@ def batch(
     )
 
     def outcomes(response: BatchResponse) -> tuple[Answer | ScripError, ...]:
-        return tuple(_outcome(call, outcome) for call, outcome in zip(parts, response.outcomes, strict=True))
+        return tuple(outcome_of(call, outcome) for call, outcome in zip(parts, response.outcomes, strict=True))
 
     return Call(rpc="Batch", request=request, read=outcomes, deadline_s=deadline_s, parts=parts)
 
@@ -72,17 +73,18 @@ def bulk_grant(
 
 
 def _operation(index: int, call: Call[Any]) -> BatchOperation:
-    if not isinstance(call, Call) or (name := _CHANGES.get(call.request.DESCRIPTOR)) is None:
+    if not isinstance(call, Call) or (name := CHANGES.get(call.request.DESCRIPTOR)) is None:
         raise invalid(f"calls[{index}]", f"must be a change made by scrip.calls; it is {_shown(call)}")
     operation = BatchOperation()
     getattr(operation, name).CopyFrom(call.request)
     return operation
 
 
-def _outcome(call: Call[Answer], outcome: BatchOutcome) -> Answer | ScripError:
+def outcome_of(call: Call[Answer], outcome: BatchOutcome) -> Answer | ScripError:
+    """Make of what became of a change in a batch what the change alone would have been answered, or raised."""
     if outcome.WhichOneof("outcome") == "error":
         return from_outcome(outcome.error, call.request_id)
-    return call.read(getattr(outcome, _CHANGES[call.request.DESCRIPTOR]))
+    return call.read(getattr(outcome, CHANGES[call.request.DESCRIPTOR]))
 
 
 def _one_grant(call: Call[Any]) -> Message:
