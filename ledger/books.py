@@ -15,6 +15,7 @@ from ledger.explain import Explanation
 from ledger.fields import check_account, check_account_part, check_asset, check_page_size
 from ledger.history import EVERYTHING, FoundEntry, HistoryFilter, Page
 from ledger.ids import IdPrefix, parse_id
+from ledger.loading import Loader
 from ledger.migrations import migrate
 from ledger.model import AccountName, Asset, HoldState
 from ledger.operations import Batch, Operation, Request, Settle
@@ -63,8 +64,9 @@ class Ledger:
         self._clock = clock
         self._is_open = False
         self._database = Database(url, readers=readers, row_locks=row_locks)
-        self._store = Store(self._database)
-        self._all_reports = Reports(self._database, clock)
+        loader = Loader(self._database)
+        self._store = Store(self._database, loader)
+        self._all_reports = Reports(self._database, loader, clock)
         self._writer = Writer(self._store, options or WriterOptions(), clock=clock, deliver_all=deliver_all)
 
     def __str__(self) -> str:

@@ -8,8 +8,8 @@ from typing import Final
 
 from ledger.model import AccountName, Entry, MadeLot
 
-# Made once: json.dumps would make one for each entry.
-_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+# Compact JSON. The encoder is made once: json.dumps would make one for each entry.
+as_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def genesis(name: AccountName) -> bytes:
@@ -59,7 +59,7 @@ def canonical_bytes(entry: Entry) -> bytes:
         memo.actor,
         sorted([key, value] for key, value in memo.metadata.items()) if memo.metadata else [],
     ]
-    return _encode(fields).encode()
+    return as_json(fields).encode()
 
 
 def _made(lot: MadeLot) -> list[object]:

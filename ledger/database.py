@@ -42,6 +42,7 @@ from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from ledger.chain import as_json
 from ledger.tables import Digest, Instant
 
 READERS_DEFAULT: Final = 4
@@ -319,10 +320,7 @@ class Gathered:
 
 def as_rows(rows: Iterable[Mapping[str, str | int]]) -> str:
     """Rows as the parameter of a `listed` table. What is absent is null; instants are text, hashes hexadecimal."""
-    return _encode(list(rows))
-
-
-_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+    return as_json(list(rows))
 
 
 def parse_url(url: str) -> URL:

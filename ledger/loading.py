@@ -96,7 +96,7 @@ class Loader:
             self._lock.run(connection, parameters).fetchall()
         now = clock()
         found = self._found.read(connection, parameters)
-        known: dict[tuple[str, str], Asset] = {}
+        known: dict[tuple[str, str], Asset | None] = {}
         for *row, scale, policy in found["accounts"]:
             state = states[keys[row[0]]]
             state.account = account_of(row)
@@ -221,16 +221,27 @@ def _take_assets(states: States, operations: Iterable[Operation], known: Mapping
             for key in op.keys:
                 state = states[key]
                 if state.asset is None:
-                    default = default_asset(name.tenant) if name.asset == DEFAULT_ASSET else None
-                    state.asset = known.get((name.tenant, name.asset), default)
+                    state.asset = known.get((name.tenant, name.asset)) or _without_a_row(name.tenant, name.asset)
 
 
-def _asset_of(name: AccountName, scale: int | None, policy: str | None, known: dict[tuple[str, str], Asset]) -> Asset:
+def _asset_of(
+    name: AccountName, scale: int | None, policy: str | None, known: dict[tuple[str, str], Asset | None]
+) -> Asset | None:
     """The asset of an account that is open, of which there may be no row."""
     place = (name.tenant, name.asset)
     if place not in known:
-        known[place] = default_asset(name.tenant) if scale is None else asset_of((*place, scale, policy))
+        known[place] = _without_a_row(*place) if scale is None else asset_of((*place, scale, policy))
     return known[place]
+
+
+def _without_a_row(tenant: str, asset: str) -> Asset | None:
+    """What an asset is of which there is no row; None if it is not defined."""
+    return default_asset(tenant) if asset == DEFAULT_ASSET else None
+
+
+def default_asset(tenant: str) -> Asset:
+    """The asset that exists from the start."""
+    return Asset(tenant=tenant, asset=DEFAULT_ASSET, scale=0)
 
 
 def _places(places: Iterable[tuple[AccountKey, int]], number: str) -> str:
@@ -284,11 +295,6 @@ def _spending(database: Database) -> Select[Any]:
         low.correlate(asked).scalar_subquery().label("low"),
         oldest.correlate(asked).scalar_subquery().label("oldest"),
     ).select_from(asked)
-
-
-def default_asset(tenant: str) -> Asset:
-    """The asset that exists from the start."""
-    return Asset(tenant=tenant, asset=DEFAULT_ASSET, scale=0)
 
 
 def read_assets(connection: Connection, tenants: Collection[str]) -> dict[tuple[str, str], Asset]:

@@ -42,11 +42,9 @@ class Reports:
     asked for then.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
-        self._database = database
-        self._clock = clock
+    def __init__(self, database: Database, loader: Loader, clock: Callable[[], datetime]) -> None:
+        self._database, self._loader, self._clock = database, loader, clock
         self._entries = EntryReader(database)
-        self._loader = Loader(database)
         self._past = PastReader(database)
         self._previews = Previews(database, self._loader, clock)
         self._trial_balances = TrialBalances(database, self._loader)
@@ -135,9 +133,9 @@ class Reports:
         raises    MalformedError
         """
         filters = ("lots", name.tenant, name.asset, name.account_id, str(include_empty), _text(as_of))
-        begin = parse_page_token(filters, token) if token else None
-        if token and begin is None:
-            return Refused(reason=Reason.INVALID_PAGE_TOKEN, figures={})
+        begin = _beginning(filters, token)
+        if isinstance(begin, Refused):
+            return begin
         size = _size(page_size)
         with self._database.read() as connection:
             view = self._view_of(connection, name, as_of)
@@ -176,9 +174,9 @@ class Reports:
         raises    MalformedError
         """
         filters = ("holds", name.tenant, name.asset, name.account_id, state or "", _text(as_of))
-        begin = parse_page_token(filters, token) if token else None
-        if token and begin is None:
-            return Refused(reason=Reason.INVALID_PAGE_TOKEN, figures={})
+        begin = _beginning(filters, token)
+        if isinstance(begin, Refused):
+            return begin
         size = _size(page_size)
         with self._database.read() as connection:
             view = self._view_of(connection, name, as_of)
@@ -202,9 +200,9 @@ class Reports:
         refuses   INVALID_PAGE_TOKEN, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, in that order
         """
         filters = ("history", name.tenant, name.asset, name.account_id, *wanted.texts())
-        begin = parse_page_token(filters, token) if token else None
-        if token and begin is None:
-            return Refused(reason=Reason.INVALID_PAGE_TOKEN, figures={})
+        begin = _beginning(filters, token)
+        if isinstance(begin, Refused):
+            return begin
         with self._database.read() as connection:
             view = self._present(connection, name.key)
             if view is None:
@@ -393,6 +391,17 @@ def _not_found(connection: Connection, tenant: str, account_id: str, asset: str 
 
 def _in_future(as_of: datetime, now: datetime) -> Refused:
     return Refused(reason=Reason.INSTANT_IN_FUTURE, figures={"as_of": as_of, "now": now})
+
+
+def _beginning(filters: tuple[str, ...], token: str) -> int | Refused | None:
+    """After which number a page begins; None for the first page.
+
+    refuses   INVALID_PAGE_TOKEN
+    """
+    if not token:
+        return None
+    begin = parse_page_token(filters, token)
+    return Refused(reason=Reason.INVALID_PAGE_TOKEN, figures={}) if begin is None else begin
 
 
 def _size(page_size: int) -> int:

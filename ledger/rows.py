@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
-from ledger.chain import instant_text
+from ledger.chain import as_json, instant_text
 from ledger.chart import Code, Source
 from ledger.ids import AccountKey
 from ledger.model import (
@@ -78,7 +78,7 @@ def account_change(key: AccountKey, account: Account) -> Values:
         "status": account.status,
     }
     if account.terms is not NO_TERMS and account.terms != NO_TERMS:
-        row["terms"] = _text(_terms_json(account.terms))
+        row["terms"] = as_json(_terms_json(account.terms))
     return row
 
 
@@ -98,7 +98,7 @@ def asset_of(row: Sequence[Any]) -> Asset:
 
 def asset_row(asset: Asset) -> Values:
     """The row of an asset."""
-    policy = None if asset.policy == NO_POLICY else _text(_policy_json(asset.policy))
+    policy = None if asset.policy == NO_POLICY else as_json(_policy_json(asset.policy))
     return {"tenant": asset.tenant, "asset": asset.asset, "scale": asset.scale, "policy": policy}
 
 
@@ -293,7 +293,7 @@ def entry_row(entry: Entry) -> Values:
     if entry.peer is not None:
         row["peer_key"], row["peer_seq"] = entry.peer
     if entry.made:
-        row["made"] = _text([_made_json(made) for made in entry.made])
+        row["made"] = as_json([_made_json(made) for made in entry.made])
     return row
 
 
@@ -302,7 +302,7 @@ def _memo_values(memo: Memo) -> Values:
         "description": memo.description or None,
         "reference": memo.reference or None,
         "actor": memo.actor or None,
-        "metadata": _text(dict(memo.metadata)) if memo.metadata else None,
+        "metadata": as_json(dict(memo.metadata)) if memo.metadata else None,
     }
 
 
@@ -328,10 +328,6 @@ def _memo_of(row: Row[Any]) -> Memo:
         actor=row.actor or "",
         metadata={} if row.metadata is None else json.loads(row.metadata),
     )
-
-
-def _text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _text_or_none(instant: datetime | None) -> str | None:

@@ -108,15 +108,14 @@ class Changes:
 class Store:
     """Loads the state of a batch's accounts and saves what was decided about them."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, loader: Loader) -> None:
+        self._database, self._loader = database, loader
         # What this process calls itself among those that write to the database, and may be known as there.
         self._holder = uuid4()
         self._names = {self._holder}
         self._writer: int | None = None
         self._totals: Totals = {}
         self._locked_batches = 0
-        self._loader = Loader(database)
         self._writing = _Writing(database)
 
     def define_asset(self, tenant: str, asset: str, scale: int) -> Asset | Refused:

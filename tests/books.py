@@ -24,6 +24,7 @@ from ledger import (
     Transfer,
 )
 from ledger.database import Database
+from ledger.loading import Loader
 from ledger.reports import Reports
 from ledger.tables import accounts, metadata, totals
 
@@ -55,7 +56,7 @@ def audit_findings(url: str) -> list[str]:
                 return []
             tenants = set(connection.execute(select(accounts.c.tenant)).scalars())
             tenants |= set(connection.execute(select(totals.c.tenant)).scalars())
-        reports = Reports(database, lambda: START)
+        reports = Reports(database, Loader(database), lambda: START)
         findings = [said for tenant in sorted(tenants) for said in reports.audit(tenant, None, None).findings]
         return findings or [said for tenant in sorted(tenants) for said in _unbalanced(database, tenant)]
     finally:
@@ -65,7 +66,7 @@ def audit_findings(url: str) -> list[str]:
 def _unbalanced(database: Database, tenant: str) -> Iterator[str]:
     """Now, and once everything has lapsed that ever will."""
     for clock in (Clock(START), Clock(datetime(8999, 1, 1, tzinfo=UTC))):
-        for found in Reports(database, clock).trial_balance(tenant, None).assets:
+        for found in Reports(database, Loader(database), clock).trial_balance(tenant, None).assets:
             if sum(row.balance for row in found.rows) != 0:
                 yield f"The trial balance of {found.asset.asset} does not balance."
 

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from ledger import CHART, Code, Ledger
 from ledger.database import CollisionError, Database
 from ledger.history import HistoryFilter
+from ledger.loading import Loader
 from ledger.reports import Reports
 from ledger.tables import checkpoints
 from ledger.trial import LATE_MAX
@@ -32,7 +33,7 @@ def database(ledger, database_url):
 @pytest.fixture
 def reads(database, clock):
     """Reads of the same database, and its checkpoints."""
-    return Reports(database, clock)
+    return Reports(database, Loader(database), clock)
 
 
 def kept(database):
@@ -134,7 +135,7 @@ def test_a_past_trial_balance_has_what_lapsed_by_then_written_or_not_with_checkp
     with_checkpoint = sums(busy, START + passed)
     ledger.sweep()
     clock.now += 9 * HOUR
-    Reports(database, clock).make_checkpoints()
+    Reports(database, Loader(database), clock).make_checkpoints()
 
     assert made
     assert [unwritten, with_checkpoint, sums(busy, START + passed)] == [EXPECTED[passed]] * 3
@@ -176,13 +177,13 @@ def test_no_checkpoint_is_made_where_nothing_has_happened_since_the_last(ledger,
 
 
 def test_of_two_servers_that_make_the_same_checkpoint_one_does(busy, database, clock, monkeypatch):
-    other = Reports(database, clock)
+    other = Reports(database, Loader(database), clock)
     assert busy.make_checkpoints()
 
     assert not other.make_checkpoints()
     # As if both had looked before either wrote.
     monkeypatch.setattr("ledger.trial._made_at", lambda *_: None)
-    assert not Reports(database, clock).make_checkpoints()
+    assert not Reports(database, Loader(database), clock).make_checkpoints()
     assert len(kept(database)) == 1
 
 
@@ -241,7 +242,7 @@ def test_what_two_writers_wrote_is_in_the_past_of_both(postgres_url, clock):
         clock.now = START + DAY
         other.execute(deducting(30))
         database = Database(postgres_url, readers=1)
-        reads = Reports(database, clock)
+        reads = Reports(database, Loader(database), clock)
 
         then, now = sums(reads, START), sums(reads, START + DAY)
 

@@ -259,9 +259,9 @@ class Tally:
         return Figures(
             calls=self._calls,
             calls_per_s=self._in_time / self._load.measured_s,
-            p50_ms=_percentile_ms(in_order, 0.5),
-            p99_ms=_percentile_ms(in_order, 0.99),
-            p99_9_ms=_percentile_ms(in_order, 0.999) if len(in_order) >= P99_9_CALLS_MIN else None,
+            p50_ms=percentile_ms(in_order, 0.5),
+            p99_ms=percentile_ms(in_order, 0.99),
+            p99_9_ms=percentile_ms(in_order, 0.999) if len(in_order) >= P99_9_CALLS_MIN else None,
             generator_us=cpu_s / max(self._calls + sum(one.calls for one in refused), 1) * 1e6,
             spent=self._spent,
             late=late,
@@ -270,5 +270,6 @@ class Tally:
         )
 
 
-def _percentile_ms(in_order: Sequence[float], part: float) -> float | None:
+def percentile_ms(in_order: Sequence[float], part: float) -> float | None:
+    """Of times in seconds, shortest first; None of none."""
     return in_order[min(int(len(in_order) * part), len(in_order) - 1)] * 1e3 if in_order else None

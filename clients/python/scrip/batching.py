@@ -256,7 +256,7 @@ class AsyncBatchingConnection(AsyncConnection):
         is_first = self._loop is None
         super()._open()
         if is_first:
-            self._batch: Any = self._channel.unary_unary(BATCH, response_deserializer=BatchResponse.FromString)
+            self._batch = self._channel.unary_unary(BATCH, response_deserializer=BatchResponse.FromString)
 
     async def run(self, call: Call[Answer]) -> Answer:
         if call.rpc not in _CHANGING:

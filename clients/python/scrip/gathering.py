@@ -1,6 +1,7 @@
 """Changes that travel together: which, when, and what becomes of each. Neither blocks nor awaits."""
 
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -57,7 +58,7 @@ def can_travel(call: Call[Any]) -> bool:
     return call.request.DESCRIPTOR in CHANGES and not call.is_preview
 
 
-class Traveller:
+class Traveller(ABC):
     """A change that has no outcome yet.
 
     call     the change
@@ -81,13 +82,13 @@ class Traveller:
         self.sent = False
 
     @property
+    @abstractmethod
     def is_gone(self) -> bool:
         """True if nobody waits for an outcome any more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def settle(self, outcome: Message | Exception) -> None:
         """Hand over the outcome, unless nobody waits for it any more."""
-        raise NotImplementedError
 
     @property
     def seconds_left(self) -> float:
