@@ -5,9 +5,11 @@ from scrip.gathering import FLIGHTS_MAX, PATIENCE_S, TOGETHER_MAX, Line, Travell
 
 
 class Waiting(Traveller):
-    """A change that waits for nothing."""
+    """A change whose caller waits on and keeps no outcome."""
 
     is_gone = False
+
+    def settle(self, outcome: object) -> None: ...
 
 
 def line(count: int) -> Line[Waiting]:
