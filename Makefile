@@ -13,13 +13,17 @@ PINNED := .venv/pinned-$(call sum,requirements.txt)
 INSTALLED := .venv/installed-$(call sum,requirements.txt pyproject.toml clients/python/pyproject.toml)
 GENERATOR := .venv-proto/pinned-$(call sum,requirements-proto.txt)
 
-.PHONY: help setup serve test lint format proto bench soak pins clean
+.PHONY: help setup browser serve test lint format proto bench soak pins clean
 .DELETE_ON_ERROR:
 
 help: ## list what can be made
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: $(INSTALLED) ## make .venv, with everything needed to run and develop
+
+browser: ## install chromium, in which the purchase page is tested (Debian, as root; nothing if it is there)
+	@command -v chromium >/dev/null || [ "$$SCRIP_TEST_BROWSER" = none ] || \
+		{ apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; }
 
 serve: setup ## start the server on 127.0.0.1:50051, books in ./data (flags: ARGS=)
 	$(BIN)/scrip serve $(ARGS)

@@ -48,6 +48,8 @@ GOALS: Final[Sequence[Goal]] = (
     _reach("batch_postgres_over_sql", "Batch of 1,000, PostgreSQL: times sql", 1.5),
     _reach("hot_over_spread", "all callers on one account, PostgreSQL: times spread", 0.9),
     _reach("hot_over_spread_sqlite", "all callers on one account, SQLite: times spread", 0.9),
+    _reach("usage_over_amount", "CheckAndDeduct by usage, PostgreSQL: times by amount", 0.9),
+    _reach("usage_over_amount_sqlite", "CheckAndDeduct by usage, SQLite: times by amount", 0.9),
     _reach("batch_sqlite_per_s", "Batch of 1,000, SQLite: operations/s", 15_000),
     _not_exceed("lone_postgres_p50_ms", "one caller, PostgreSQL: p50, ms", 3),
     _not_exceed("lone_sqlite_p50_ms", "one caller, SQLite: p50, ms", 1.5),

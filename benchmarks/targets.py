@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+import scrip
 import structlog
 
 from benchmarks import books
@@ -99,10 +100,21 @@ class Target:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def load(self, *, hot: bool = False, rate: float | None = None, **how_long: Any) -> Sample:  # noqa: ANN401 -- of Load
+    def load(self, **of_load: Any) -> Sample:  # noqa: ANN401 -- of Load
         """Put the load on it."""
-        load = Load(address=self.address, accounts=self.accounts, hot=hot, rate=rate, run=self.next_run(), **how_long)
+        load = Load(address=self.address, accounts=self.accounts, run=self.next_run(), **of_load)
         return self.sample(lambda: run(load))
+
+    def set_prices(self) -> None:
+        """So that what a load by usage tells costs one credit, by the quantities of three units."""
+        rates = {"input_token": "1", "cached_token": "0.8", "output_token": "4"}
+        meters = [scrip.Meter(unit=unit, rate=rate, per=1000) for unit, rate in rates.items()]
+        dimensions = {"model": "gpt-*"}
+        card = scrip.RateCard(
+            card="bench", provider="openai", operations=["chat"], dimensions=dimensions, meters=meters
+        )
+        with scrip.Client(self.address) as client:
+            client.apply_rate_cards([card])
 
     def next_run(self) -> int:
         """A number for what is put on these books next, so that no request_id comes twice."""

@@ -9,7 +9,7 @@ from benchmarks.rounds import Case, Measured, Middle, Sample, measured
 from benchmarks.targets import ECHO, ENGINES, Databases, Target
 
 NOTES = (
-    "hot: all calls on one account.",
+    "hot: all calls on one account. By usage: three quantities, of which a rate card makes one credit.",
     "half of the most: in an open loop, half as many calls per second as the closed loop had with the most in flight;",
     "a call's latency is counted from when it was due.",
 )
@@ -23,6 +23,8 @@ def unary(databases: Databases, plan: Plan) -> Found:
         for target in (echo, *scrip):
             target.fill()
             stack.enter_context(target.serve())
+        for target in scrip:
+            target.set_prices()
         found = measured(_cases(echo, scrip, plan), plan.rounds)
     return Found(
         title=f"CheckAndDeduct, unary, over {plan.accounts:,} accounts",
@@ -47,6 +49,8 @@ def _cases(echo: Target, scrip: Sequence[Target], plan: Plan) -> list[Case]:
     for target in reversed(scrip):
         hot = partial(target.load, in_flight=most, hot=True, **plan.how_long)
         cases.append(Case(name=f"{target.name}, hot", measure=hot, over=_name(target.name, most)))
+        by_usage = partial(target.load, in_flight=most, operation="usage", **plan.how_long)
+        cases.append(Case(name=f"{target.name}, by usage", measure=by_usage, over=_name(target.name, most)))
     if not plan.quick:
         cases += [
             Case(name=f"{target.name}, half of the most", measure=partial(_half, target, plan)) for target in scrip
@@ -61,6 +65,8 @@ def _figures(found: Measured, most: int) -> dict[str, Middle | None]:
     }
     figures["hot_over_spread"] = found.ratio("postgres, hot", _name("postgres", most), "per_s")
     figures["hot_over_spread_sqlite"] = found.ratio("sqlite, hot", _name("sqlite", most), "per_s")
+    figures["usage_over_amount"] = found.ratio("postgres, by usage", _name("postgres", most), "per_s")
+    figures["usage_over_amount_sqlite"] = found.ratio("sqlite, by usage", _name("sqlite", most), "per_s")
     for engine in ENGINES:
         figures[f"lone_{engine}_p50_ms"] = found.middle(_name(engine, 1), "p50_ms")
         figures[f"half_{engine}_p99_ms"] = found.middle(f"{engine}, half of the most", "p99_ms")

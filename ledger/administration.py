@@ -1,8 +1,8 @@
-"""What administrators ask for: corrections, and what becomes of whole accounts."""
+"""What administrators and billing ask for: corrections, what becomes of single lots, and of whole accounts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -15,6 +15,7 @@ from ledger.fields import (
     bad_amount,
     bad_choice,
     bad_duration,
+    bad_expiry,
     bad_identifier,
     bad_memo,
     bad_metadata,
@@ -25,7 +26,7 @@ from ledger.fields import (
     check,
 )
 from ledger.ids import AccountKey
-from ledger.model import INT64_MAX, NO_MEMO, AccountName, EntryKind, Memo
+from ledger.model import INT64_MAX, LOT_HOLD_TTL_MAX, NO_MEMO, AccountName, EntryKind, Memo
 from ledger.operations import OfAccount, OfPart, bad_other
 from ledger.terms import AssetPolicy, SpendLimit, Window
 
@@ -47,15 +48,18 @@ class SpentPart(StrEnum):
 
     OWE = "owe"
     LEAVE = "leave"
+    WRITE_OFF = "write_off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revoke(OfPart):
     """Take a grant back: its money was returned, or a promotion is withdrawn.
 
-    lot      the number of the lot
-    amount   smallest units, > 0, what remains first; None: all that can be taken back
-    spent    OWE: what is spent already becomes owed; LEAVE: only what remains is taken
+    lot       the number of the lot
+    amount    smallest units, > 0, what remains first; None: all that can be taken back
+    spent     OWE: what is spent already becomes owed; LEAVE: only what remains is taken; WRITE_OFF: what is spent
+              becomes owed and is written off at once
+    at_most   take what of the amount can be taken back, perhaps nothing, and do not refuse it
     """
 
     kind: ClassVar = EntryKind.REVOKE
@@ -65,6 +69,7 @@ class Revoke(OfPart):
     lot: int
     spent: SpentPart
     amount: int | None = None
+    at_most: bool = False
     memo: Memo = NO_MEMO
 
     def __post_init__(self) -> None:
@@ -74,6 +79,68 @@ class Revoke(OfPart):
             bad_choice("spent", self.spent, SpentPart),
             *bad_memo(self.memo),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldLot(OfPart):
+    """Set aside what remains of one lot, perhaps nothing, while it is disputed who owns it; no spend limit counts it.
+
+    lot      the number of the lot
+    ttl      more than 0, at most 400 days
+    amount   at most so much, smallest units, > 0; None: all that remains
+    """
+
+    kind: ClassVar = EntryKind.HOLD
+    request_id: str
+    tenant: str
+    key: AccountKey
+    lot: int
+    ttl: timedelta
+    amount: int | None = None
+    memo: Memo = NO_MEMO
+
+    def __post_init__(self) -> None:
+        check(
+            bad_identifier("request_id", self.request_id),
+            bad_duration("ttl", self.ttl, LOT_HOLD_TTL_MAX),
+            None if self.amount is None else bad_amount(self.amount),
+            *bad_memo(self.memo),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollOver(OfPart):
+    """Let what has run out of a lot live on as a new lot, with its share of the cost; what is owed is repaid first.
+
+    lot          the number of the lot that ran out
+    amount       smallest units, > 0
+    expires_at   the first instant at which the new lot is gone; None, without ttl: never
+    ttl          instead of expires_at, from now on
+    """
+
+    kind: ClassVar = EntryKind.ROLL_OVER
+    request_id: str
+    tenant: str
+    key: AccountKey
+    lot: int
+    amount: int
+    expires_at: datetime | None = None
+    ttl: timedelta | None = None
+    memo: Memo = NO_MEMO
+
+    def __post_init__(self) -> None:
+        check(
+            bad_identifier("request_id", self.request_id),
+            bad_amount(self.amount),
+            bad_expiry(self.expires_at, self.ttl),
+            *bad_memo(self.memo),
+        )
+
+    def end(self, at: datetime) -> datetime | None:
+        """When the new lot runs out if it is made at that instant; None for never."""
+        if self.ttl is not None:
+            return at + self.ttl
+        return None if self.expires_at is None else self.expires_at.astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +298,7 @@ def check_policy(asset: str, policy: AssetPolicy) -> None:
     welcome = policy.welcome
     check(
         bad_name("asset", asset),
+        bad_name("default_card", policy.default_card) if policy.default_card else None,
         *(
             ()
             if welcome is None

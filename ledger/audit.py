@@ -6,9 +6,11 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Final
 
+from ledger.audit_money import audit_cost, audit_taken, lines_as_given
+from ledger.audit_use import Cards, UseAudit
 from ledger.chain import chained_hash, genesis
 from ledger.chart import CHART, CUSTOMER_SIDES, Code
-from ledger.folding import hold_after, hold_made, lot_after, lot_made
+from ledger.folding import hold_after, hold_made, lot_after, lot_held, lot_made
 from ledger.ids import IdPrefix, public_id
 from ledger.lots import has_run_out, may_pay_for, pending
 from ledger.model import (
@@ -25,6 +27,8 @@ from ledger.model import (
     Lot,
     Money,
 )
+from ledger.money import cost_moved, with_cost_moved
+from ledger.outcome import Spent
 
 _OTHER_SIDE: Final = {
     EntryKind.TRANSFER_OUT: EntryKind.TRANSFER_IN,
@@ -35,7 +39,6 @@ _OTHER_SIDE: Final = {
 _SPENDING: Final = frozenset(
     {
         EntryKind.DEDUCT,
-        EntryKind.HOLD,
         EntryKind.INCREASE_HOLD,
         EntryKind.TRANSFER_OUT,
         EntryKind.MERGE_OUT,
@@ -134,19 +137,21 @@ def audit_peer(name: AccountName, entry: Entry, peer: Entry | None) -> Iterator[
         there = [(line.amount, line.credit is side) for line in peer.lines if side in {line.debit, line.credit}]
         if here != there:
             yield f"{where} does not move the same amounts of {side} as {other} on the other side."
+    if [line.cost for line in entry.lines] != [line.cost for line in peer.lines]:
+        yield f"{where} does not move the same costs as {other} on the other side."
 
 
 @dataclass(slots=True)
 class AccountAudit:
     """Folds the entries of one account, in order of their numbers, and compares with what is kept beside them.
 
-    sums       what its lines debit and credit
+    cards      the versions of rate cards that its entries were charged by; see UseAudit
     refunded   how much of which entry was refunded, by its number
     ended      the holds that have ended since this was emptied last, as the entries left them
     """
 
     account: Account
-    sums: Sums = field(default_factory=dict)
+    cards: Cards = field(default_factory=dict)
     refunded: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     ended: list[Hold] = field(default_factory=list)
     _seq: int = 0
@@ -158,12 +163,18 @@ class AccountAudit:
     _last_lot: int = 0
     _not_yet: set[int] = field(default_factory=set)
     _holds: dict[int, Hold] = field(default_factory=dict)
+    _use: UseAudit = field(init=False)
 
     def __post_init__(self) -> None:
         self._head = genesis(self.account.name)
+        self._use = UseAudit(self.account.terms, self.cards)
 
-    def entry(self, entry: Entry) -> Iterator[str]:
-        """Takes the next entry."""
+    def entry(self, entry: Entry, spent: Iterable[Spent] = (), used: Entry | None = None) -> Iterator[str]:
+        """Takes the next entry.
+
+        spent   what is kept as counted by it, under spend limits and by rate cards
+        used    the entry that it refunds; None if it refunds none, or there is none
+        """
         where = _where(self.account.name, entry.seq)
         if entry.seq != self._seq + 1:
             yield f"{where} follows entry {self._seq}; entry numbers have no gaps."
@@ -174,11 +185,14 @@ class AccountAudit:
         if entry.hash != chained_hash(self._head, entry):
             yield f"{where} has a hash that is not that of its content and the entry ahead of it."
         yield from self._names(entry, where)
-        yield from self._fold_lots(entry, where)
+        yield from self._fold_lots(entry, used, where)
+        hold = None if entry.hold is None else self._holds.get(entry.hold)
         yield from self._fold_hold(entry, where)
+        if entry.hold == entry.seq:
+            hold = self._holds.get(entry.hold)
+        yield from self._use.entry(entry, where, hold, spent)
         yield from self._fold_sides(entry, where)
         yield from self._fold_status(entry, where)
-        add_lines(self.sums, entry.lines)
         self._seq, self._head, self._as_of = entry.seq, entry.hash, entry.effective_at
 
     def _names(self, entry: Entry, where: str) -> Iterator[str]:
@@ -194,7 +208,9 @@ class AccountAudit:
         if entry.refunds is not None:
             self.refunded[entry.refunds] += entry.refunded
 
-    def _fold_lots(self, entry: Entry, where: str) -> Iterator[str]:
+    def _fold_lots(self, entry: Entry, used: Entry | None, where: str) -> Iterator[str]:
+        before = 0 if entry.refunds is None else self.refunded[entry.refunds] - entry.refunded
+        given = lines_as_given(entry, used, before, self._lots)
         for made in entry.made:
             if made.number != self._last_lot + 1:
                 yield f"{where} makes lot {made.number} after lot {self._last_lot}; lot numbers have no gaps."
@@ -204,8 +220,9 @@ class AccountAudit:
             put_in = sum(line.amount for line in entry.lines if line.lot == made.number and _puts_in(line))
             if put_in != made.granted:
                 yield f"{where} makes lot {made.number} of {made.granted}, but puts {put_in} into it."
+            yield from audit_taken(made, entry, given, self._lots, where)
         without_lot = 0
-        for line in entry.lines:
+        for line, unposted in zip(entry.lines, given, strict=True):
             if not {line.debit, line.credit} & CUSTOMER_SIDES:
                 yield f"{where} has a line from {line.debit} to {line.credit}, which touches no side of the customer."
             lot = None if line.lot is None else self._lots.get(line.lot)
@@ -214,7 +231,7 @@ class AccountAudit:
             elif lot is None:
                 yield f"{where} moves credits of lot {line.lot}, which no earlier entry made."
             else:
-                yield from self._fold_line(lot, line, entry, where)
+                yield from self._fold_line(lot, line, unposted, entry, where)
         if without_lot != 0:
             yield f"{where} changes available by {without_lot} without a lot."
         self._not_yet = {lot for lot in self._not_yet if self._lots[lot].terms.effective_at > entry.effective_at}
@@ -222,18 +239,24 @@ class AccountAudit:
         if entry.pending != not_yet:
             yield f"{where} says {entry.pending} is pending, but {not_yet} remains in lots that are not effective yet."
 
-    def _fold_line(self, lot: Lot, line: Line, entry: Entry, where: str) -> Iterator[str]:
+    def _fold_line(self, lot: Lot, line: Line, unposted: Line, entry: Entry, where: str) -> Iterator[str]:
         at = entry.effective_at
-        if line.debit is Code.AVAILABLE and line.credit in {Code.REVENUE, Code.HELD}:
+        names_lot = entry.kind is EntryKind.HOLD and lot_held(entry) == lot.number
+        if line.debit is Code.AVAILABLE and line.credit in {Code.REVENUE, Code.HELD} and not names_lot:
             alive = lot.terms.effective_at <= at and not has_run_out(lot, at)
             if not alive or not may_pay_for(lot, entry.operation):
                 yield f"{where} takes credits of lot {lot.number}, which cannot burn at {at} for {entry.operation!r}."
-        after = self._lots[lot.number] = lot_after(lot, line, entry)
+        after = lot_after(lot, line, entry)
+        cost = cost_moved(lot, after, unposted)
+        if cost is not None:
+            after = with_cost_moved(after, line, cost)
+        self._lots[lot.number] = after
         if line.left != after.left:
             yield (
                 f"{where} says that it leaves {_left_shown(line.left)} in lot {lot.number}, "
                 f"but the lines up to it leave {_left_shown(after.left)}."
             )
+        yield from audit_cost(line, cost, after, where)
         if min(after.left) < 0 or after.remaining + after.held + after.spent > after.granted:
             yield (
                 f"{where} leaves lot {lot.number} of {after.granted} with {after.remaining} remaining, "
@@ -283,9 +306,13 @@ class AccountAudit:
 
     def _fold_status(self, entry: Entry, where: str) -> Iterator[str]:
         frozen = self._status is AccountStatus.FROZEN
-        spends = entry.kind in _SPENDING or (
-            entry.kind is EntryKind.CAPTURE and entry.moved(Code.AVAILABLE, Code.REVENUE) > 0
-        )
+        match entry.kind:
+            case EntryKind.CAPTURE:
+                spends = entry.moved(Code.AVAILABLE, Code.REVENUE) > 0
+            case EntryKind.HOLD:
+                spends = lot_held(entry) is None
+            case kind:
+                spends = kind in _SPENDING
         if self._status is AccountStatus.CLOSED or (frozen and spends):
             yield f"{where} is of kind {entry.kind}, but the account was {self._status}."
         if entry.kind is EntryKind.UNFREEZE and not frozen:
@@ -309,8 +336,8 @@ class AccountAudit:
         folded = {"seq": self._seq, "head": self._head, "as_of": self._as_of}
         kept |= {"available": account.available, "held": account.held, "owed": account.owed}
         folded |= {code.value: amount for code, amount in self._sides.items()}
-        kept |= {"lots": account.lots, "status": account.status}
-        folded |= {"lots": self._last_lot, "status": self._status}
+        kept |= {"lots": account.lots, "status": account.status, "time_zone": account.terms.time_zone}
+        folded |= {"lots": self._last_lot, "status": self._status, "time_zone": self._use.time_zone}
         for name, value in kept.items():
             if value != folded[name]:
                 yield f"{where} keeps {name} as {_shown(value)}, but its entries say {_shown(folded[name])}."
@@ -370,6 +397,21 @@ class AccountAudit:
                 f"{where} has {self.account.held} held, but {held} of its lots is held, "
                 f"and {drawn[None]} of what a plan covers."
             )
+
+
+def counted_by_none(name: AccountName, row: Spent) -> str:
+    """That something is kept as counted by an entry that is not there."""
+    return f"{_of(name)} has {row.change} counted under {row.name} by entry {row.seq}, which is not there."
+
+
+def audit_stopped(name: AccountName, seq: int | None, where: str) -> str:
+    """That an account cannot be audited any further.
+
+    seq     of the entry that it is about; None: of none
+    where   what cannot be read
+    """
+    about = _of(name) if seq is None else _where(name, seq)
+    return f"{about} has a value that cannot be read in {where}; the account is audited no further."
 
 
 def audit_ended_hold(name: AccountName, folded: Hold, kept: Hold | None) -> Iterator[str]:

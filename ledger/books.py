@@ -10,6 +10,8 @@ import structlog
 
 from ledger.administration import check_policy
 from ledger.auditor import AuditReport
+from ledger.billing import Billing
+from ledger.card_versions import CardChange
 from ledger.database import READERS_DEFAULT, CollisionError, Database, DatabaseUnavailableError, fsync_is_on
 from ledger.explain import Explanation
 from ledger.fields import check_account, check_account_part, check_asset, check_page_size
@@ -18,14 +20,19 @@ from ledger.ids import IdPrefix, parse_id
 from ledger.loading import Loader
 from ledger.migrations import migrate
 from ledger.model import AccountName, Asset, HoldState
+from ledger.money import MoneyTrialBalance, RevenueReport
 from ledger.operations import Batch, Operation, Request, Settle
 from ledger.outcome import Accepted, Reason, Refused
+from ledger.price_list import PriceList
+from ledger.pricing import Charge, RateCard, Usage
+from ledger.rate_cards import check_cards, check_quote, check_rate_card
 from ledger.reports import Reports
+from ledger.sales.model import SaleRules
 from ledger.standing import Balances, Checked, FoundAccount, HoldPage, LotPage
 from ledger.store import Store
 from ledger.terms import AssetPolicy
 from ledger.trial import TrialBalance
-from ledger.writer import Answer, Decided, Delivery, Writer, WriterOptions, deliver
+from ledger.writer import Answer, Decided, Delivery, Writer, WriterObserver, WriterOptions, decided_again, deliver
 
 SWEEP_SLICE: Final = 100
 SWEEP_SLICES_MAX: Final = 100
@@ -46,6 +53,7 @@ class Ledger:
     readers      how many reads may run at once
     row_locks    see Database
     deliver_all  see Writer
+    observer     see Writer
 
     Every method that talks to the database raises DatabaseUnavailableError if it cannot; a change may be repeated
     with the same request_id then.
@@ -60,6 +68,7 @@ class Ledger:
         readers: int = READERS_DEFAULT,
         row_locks: bool = True,
         deliver_all: Callable[[Delivery], None] = deliver,
+        observer: WriterObserver | None = None,
     ) -> None:
         self._clock = clock
         self._is_open = False
@@ -67,7 +76,10 @@ class Ledger:
         loader = Loader(self._database)
         self._store = Store(self._database, loader)
         self._all_reports = Reports(self._database, loader, clock)
-        self._writer = Writer(self._store, options or WriterOptions(), clock=clock, deliver_all=deliver_all)
+        self._price_list = PriceList(self._database, loader.price_books, clock)
+        self._writer = Writer(
+            self._store, options or WriterOptions(), clock=clock, deliver_all=deliver_all, observer=observer
+        )
 
     def __str__(self) -> str:
         return str(self._database)
@@ -122,6 +134,11 @@ class Ledger:
             self._database.close()
 
     @property
+    def operations_waiting(self) -> int:
+        """How many operations wait to be decided."""
+        return self._writer.operations_waiting
+
+    @property
     def _reports(self) -> Reports:
         self._require_open()
         return self._all_reports
@@ -155,6 +172,10 @@ class Ledger:
         self.submit(Batch(operations=tuple(operations), atomic=atomic), answer)
         return answer.result()
 
+    def billing(self, rules: SaleRules = SaleRules()) -> Billing:  # noqa: B008 -- it cannot be changed
+        """What is sold for money; see Billing."""
+        return Billing(self._database, self.submit, self._clock, rules)
+
     def define_asset(self, tenant: str, asset: str, scale: int) -> Asset | Refused:
         """Defines what can be counted; the same definition again changes nothing.
 
@@ -184,6 +205,49 @@ class Ledger:
             # Another server did it at this moment; the last one counts.
             return self._store.configure_asset(tenant, asset, policy)
 
+    def apply_rate_cards(
+        self,
+        tenant: str,
+        asset: str,
+        cards: Sequence[RateCard],
+        *,
+        retire_others: bool = False,
+        preview: bool = False,
+    ) -> tuple[CardChange, ...] | Refused:
+        """Sets rate cards, all or none; see PriceList.apply.
+
+        cards    their versions are not looked at; what is effective AT_ONCE is so from now on
+        raises   MalformedError; NotDoneError if other servers set cards again and again
+        """
+        cards = tuple(cards)
+        check_cards(cards)
+        check_account_part(tenant, None, asset)
+        self._require_open()
+        # If another server does it at this moment, whoever comes second builds on that.
+        return decided_again(
+            lambda: self._price_list.apply(tenant, asset, cards, retire_others=retire_others, preview=preview)
+        )
+
+    def rate_card(self, tenant: str, asset: str, card: str, version: int = 0) -> RateCard | Refused:
+        """See PriceList.card; raises MalformedError."""
+        check_account_part(tenant, None, asset)
+        check_rate_card(card, version)
+        self._require_open()
+        return self._price_list.card(tenant, asset, card, version)
+
+    def rate_cards(self, tenant: str, asset: str, *, all_versions: bool = False) -> tuple[RateCard, ...] | Refused:
+        """See PriceList.cards; raises MalformedError."""
+        check_account_part(tenant, None, asset)
+        self._require_open()
+        return self._price_list.cards(tenant, asset, all_versions=all_versions)
+
+    def quote(self, tenant: str, asset: str, usage: Usage, at: datetime | None = None) -> Charge | Refused:
+        """See PriceList.quote; raises MalformedError."""
+        check_account_part(tenant, None, asset)
+        check_quote(usage, at)
+        self._require_open()
+        return self._price_list.quote(tenant, asset, usage, at)
+
     def assets(self, tenant: str) -> tuple[Asset, ...]:
         """All assets of a tenant, by name."""
         return self._reports.assets(tenant)
@@ -201,9 +265,11 @@ class Ledger:
         check_account_part(tenant, account_id, asset)
         return self._reports.balances(tenant, account_id, asset, as_of, expiring_within)
 
-    def check(self, name: AccountName, amount: int, operation: str = "") -> Checked | Refused:
-        """Whether an amount may be spent now; see Previews.check. Raises MalformedError."""
-        return self._reports.check(name, amount, operation)
+    def check(
+        self, name: AccountName, amount: int | None = None, operation: str = "", usage: Usage | None = None
+    ) -> Checked | Refused:
+        """Whether an amount, or what usage costs, may be spent now; see Previews.check. Raises MalformedError."""
+        return self._reports.check(name, amount, operation, usage)
 
     def preview(self, operations: Sequence[Request], *, atomic: bool = False) -> tuple[Accepted | Refused, ...]:
         """The outcomes that these operations would have now; nothing is written. Raises MalformedError."""
@@ -275,6 +341,18 @@ class Ledger:
         """See Reports.trial_balance; raises MalformedError."""
         check_account_part(tenant, None, asset)
         return self._reports.trial_balance(tenant, asset, as_of)
+
+    def money_trial_balance(
+        self, tenant: str, currency: str | None = None, *, as_of: datetime | None = None
+    ) -> MoneyTrialBalance | Refused:
+        """See RevenueReports.trial_balance; raises MalformedError."""
+        check_account_part(tenant, None, None)
+        return self._reports.money_trial_balance(tenant, currency, as_of)
+
+    def revenue(self, tenant: str, since: datetime, until: datetime | None = None) -> RevenueReport | Refused:
+        """See RevenueReports.revenue; raises MalformedError."""
+        check_account_part(tenant, None, None)
+        return self._reports.revenue(tenant, since, until)
 
     def audit(self, tenant: str, account_id: str | None = None, asset: str | None = None) -> AuditReport | Refused:
         """See Reports.audit; raises MalformedError."""

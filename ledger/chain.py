@@ -1,15 +1,11 @@
 """The hash chain: each entry's hash covers the one before, so that history cannot be edited unseen."""
 
 import hashlib
-import json
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final
 
+from ledger.json_text import as_json
 from ledger.model import AccountName, Entry, MadeLot
-
-# Compact JSON. The encoder is made once: json.dumps would make one for each entry.
-as_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def genesis(name: AccountName) -> bytes:
@@ -59,7 +55,8 @@ def canonical_bytes(entry: Entry) -> bytes:
         memo.actor,
         sorted([key, value] for key, value in memo.metadata.items()) if memo.metadata else [],
     ]
-    return as_json(fields).encode()
+    charge = "null" if entry.charge is None else entry.charge.text
+    return f"{as_json(fields)[:-1]},{charge}]".encode()
 
 
 def _made(lot: MadeLot) -> list[object]:
@@ -73,6 +70,7 @@ def _made(lot: MadeLot) -> list[object]:
         _instant(terms.expires_at),
         None if terms.cost is None else [terms.cost.minor_units, terms.cost.currency],
         list(terms.scope),
+        terms.package,
     ]
 
 

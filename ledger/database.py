@@ -42,7 +42,7 @@ from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from ledger.chain import as_json
+from ledger.json_text import as_json
 from ledger.tables import Digest, Instant
 
 READERS_DEFAULT: Final = 4

@@ -1,12 +1,12 @@
 """What one operation would write to one account. Every entry is made here, so every balance follows from its lines."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
 
 from ledger.chain import seal
 from ledger.chart import Code
+from ledger.folding import net_spent
 from ledger.ids import AccountKey
 from ledger.lots import after_line, comes_to_life, has_run_out
 from ledger.model import (
@@ -19,18 +19,17 @@ from ledger.model import (
     HeldLots,
     Hold,
     HoldState,
+    Left,
     Line,
     Lot,
     MadeLot,
     Memo,
 )
+from ledger.money import cost_moved, with_cost_moved, without_cost_of
 from ledger.operations import Request
 from ledger.outcome import Posting, Spending, Spent, State
-from ledger.terms import AccountTerms, SpendLimit, window_start
-
-# What is counted under spend limits: use from when it is held or spent, until it is given back.
-_SPENDS: Final = frozenset({(Code.AVAILABLE, Code.HELD), (Code.AVAILABLE, Code.REVENUE), (Code.OWED, Code.REVENUE)})
-_GIVES_BACK: Final = frozenset({(Code.HELD, Code.AVAILABLE), (Code.REVENUE, Code.AVAILABLE), (Code.REVENUE, Code.OWED)})
+from ledger.pricing import Charge
+from ledger.terms import AccountTerms, Counter, SpendLimit, window_start
 
 
 class Draft:
@@ -90,13 +89,13 @@ class Draft:
         """What is available and effective, smallest units."""
         return self.account.available - self.pending
 
-    def spending(self, limit: SpendLimit) -> Spending:
-        """What was spent under one of the account's limits."""
+    def spending(self, limit: SpendLimit | Counter) -> Spending:
+        """What was spent under one of the account's limits, or counted by a rate card."""
         known = self._spending.get(limit.counted_as) or self._state.spending.get(limit.counted_as)
         since = window_start(limit, self.account.terms.time_zone, self.at)
         if known is None or (known.since < since and limit.length is None):
-            # Set a moment ago, by an operation of the same batch; or a movement between accounts took this one's time
-            # on into the next window.
+            # Set or counted for the first time by an operation of the same batch; or a movement between accounts took
+            # this one's time on into the next window.
             return Spending(used=0, since=since, oldest=None)
         return known
 
@@ -117,22 +116,22 @@ class Draft:
         peer: tuple[AccountKey, int] | None = None,
         status: AccountStatus | None = None,
         terms: AccountTerms | None = None,
+        charge: Charge | None = None,
     ) -> Entry:
         """Adds the next entry. What is not explained here, Entry does.
 
         request   whose entry it is; None for what nobody asked for by this account's name
-        memo      None: that of the request
-        at        when it takes effect; None: the draft's own instant
+        memo, at  None: that of the request, and the draft's own instant
         hold      the hold that it makes, changes or ends, as it is from then on
         refunds   the entry that it refunds
         status    of the account from then on; None: as it is; so for `terms`
         """
-        made, seq, at = self._make(made), self.account.seq + 1, at or self.at
+        made, seq, at = self._make(made, kind), self.account.seq + 1, at or self.at
         lines, available, held, owed = self._apply(lines, at, lots_expire_at)
         if hold is not None:
             self.holds[hold.number] = hold = replace(hold, due_at=self._due_at(hold))
         if self.account.terms.limits:
-            self._count(seq, lines, operation, at, self._began(hold, refunds) or (at, seq))
+            self._count(seq, lines, operation, at, began=self._began(hold, refunds) or (at, seq), hold=hold)
         entry = Entry(
             key=self.account.name.key,
             seq=seq,
@@ -156,6 +155,7 @@ class Draft:
             lots_expire_at=lots_expire_at,
             peer=peer,
             memo=memo or (NO_MEMO if request is None else request.memo),
+            charge=charge,
             hash=b"",
         )
         return self._add(entry, status, terms)
@@ -171,6 +171,19 @@ class Draft:
             spending=self._spending,
             settled_at=self.at,
         )
+
+    def count_usage(self, entry: Entry, counters: Mapping[str, Counter]) -> None:
+        """Counts what an entry has charged, for the allowances and tiers of what comes next; never taken back.
+
+        counters   where each unit is counted; others are not
+        """
+        at = entry.effective_at
+        for part in () if entry.charge is None else entry.charge.parts:
+            if (counter := counters.get(part.unit)) is not None:
+                before, name = self.spending(counter), counter.counted_as
+                used = before.used + part.counted
+                self._spending[name] = replace(before, used=used, oldest=before.oldest or at)
+                self._spent.append(Spent(name=name, seq=entry.seq, at=at, change=part.counted, used=used, limit=None))
 
     def give_back(self, draws: Iterable[Draw], at: datetime) -> list[Line]:
         """The lines that return what a hold drew to its lots. What a lot that has run out gets back lapses at once."""
@@ -206,11 +219,11 @@ class Draft:
         """When what is given back had been spent, and by which entry: a hold counts from when it was placed."""
         if refunded is not None and refunded.hold is not None:
             hold = self.hold(refunded.hold)
-        if hold is not None:
+        if hold is not None and hold.lot is None:
             return hold.placed_at, hold.number
         return None if refunded is None else (refunded.effective_at, refunded.seq)
 
-    def _make(self, made: Iterable[MadeLot]) -> tuple[MadeLot, ...]:
+    def _make(self, made: Iterable[MadeLot], kind: EntryKind) -> tuple[MadeLot, ...]:
         """Adds lots with nothing in them yet; the lines of the entry fill them."""
         made = tuple(made)
         for lot in made:
@@ -218,6 +231,8 @@ class Draft:
                 number=lot.number, terms=lot.terms, granted=lot.granted, remaining=0, held=0, spent=0, reclaimed=0
             )
             self._later.append(lot.number)
+            if lot.taken_from is not None:
+                self.lots[lot.taken_from] = without_cost_of(self.lot(lot.taken_from), lot, kind)
         return made
 
     def _pending(self, at: datetime) -> int:
@@ -238,7 +253,7 @@ class Draft:
     def _apply(
         self, lines: Iterable[Line], at: datetime, lots_expire_at: datetime | None
     ) -> tuple[tuple[Line, ...], int, int, int]:
-        """Posts the lines to lots and sides; returns them with what they left, and available, held and owed."""
+        """Posts the lines to lots and sides; returns them as posted, and available, held and owed."""
         available, held, owed = self.account.available, self.account.held, self.account.owed
         posted = []
         for line in lines:
@@ -250,36 +265,50 @@ class Draft:
                     held += sign * amount
                 elif side is Code.OWED:
                     owed -= sign * amount
-            left = None
-            if line.lot is not None:
-                lot = after_line(self.lot(line.lot), line)
-                if min(lot.remaining, lot.held, lot.spent, lot.reclaimed) < 0:
-                    raise AssertionError(f"{line} would take more from {lot} than it has")
-                if lots_expire_at is not None and comes_to_life(line, lot, at):
-                    lot = replace(lot, terms=replace(lot.terms, expires_at=lots_expire_at))
-                self.lots[line.lot] = lot
-                left = lot.left
-            posted.append(Line(debit=line.debit, credit=line.credit, amount=line.amount, lot=line.lot, left=left))
+            posted.append(line if line.lot is None else self._posted(line, line.lot, at, lots_expire_at))
         if available < 0 or held < 0 or owed < 0:
             raise AssertionError(f"{posted} would take a side of {self.account} below zero")
         return tuple(posted), available, held, owed
 
+    def _posted(self, line: Line, number: int, at: datetime, lots_expire_at: datetime | None) -> Line:
+        """Posts a line to its lot; returns it with what it leaves there, and what of the lot's cost it moves."""
+        before = self.lots[number] if number in self.lots else self._state.lots[number]
+        lot = after_line(before, line)
+        if min(lot.remaining, lot.held, lot.spent, lot.reclaimed) < 0:
+            raise AssertionError(f"{line} would take more from {lot} than it has")
+        cost = None if lot.terms.cost is None else cost_moved(before, lot, line)
+        if cost is not None:
+            lot = with_cost_moved(lot, line, cost)
+            if min(lot.deferred, lot.recognised, lot.lapsed) < 0:
+                raise AssertionError(f"{line} would move more of the cost of {before} than there is")
+        if lots_expire_at is not None and comes_to_life(line, lot, at):
+            lot = replace(lot, terms=replace(lot.terms, expires_at=lots_expire_at))
+        self.lots[number] = lot
+        left = Left(lot.remaining, lot.held, lot.spent, lot.reclaimed)
+        return Line(debit=line.debit, credit=line.credit, amount=line.amount, lot=number, left=left, cost=cost)
+
     def _count(
-        self, seq: int, lines: Iterable[Line], operation: str, at: datetime, began: tuple[datetime, int]
+        self,
+        seq: int,
+        lines: Iterable[Line],
+        operation: str,
+        at: datetime,
+        *,
+        began: tuple[datetime, int],
+        hold: Hold | None,
     ) -> None:
         """Counts what was spent under the account's limits. What is given back counts in the window it was spent in.
 
         began   when what is given back had been spent, and the number of the entry that did
+        hold    that the entry makes, changes or ends
         """
-        moved = [((line.debit, line.credit), line.amount) for line in lines]
-        change = sum(amount for sides, amount in moved if sides in _SPENDS)
-        change -= sum(amount for sides, amount in moved if sides in _GIVES_BACK)
+        change = net_spent(lines, hold)
         for limit in self.account.terms.limits:
             before, is_rolling = self.spending(limit), limit.length is not None
             if change == 0 or not limit.counts(operation):
                 continue
             # What was spent before the limit was set was never counted under it.
-            if change < 0 and began[1] < _set_by(limit):
+            if change < 0 and began[1] < limit.set_by:
                 continue
             is_inside = change > 0 or began[0] >= before.since
             if not is_inside and not is_rolling:
@@ -334,8 +363,3 @@ def has_lapsed(state: State, at: datetime) -> bool:
         if has_run_out(lot, at):
             return True
     return any(hold.due_at <= at for hold in state.holds.values() if hold.state is HoldState.OPEN)
-
-
-def _set_by(limit: SpendLimit) -> int:
-    """The number of the entry that set the limit."""
-    return int(limit.counted_as.rpartition("@")[2])

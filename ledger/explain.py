@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from ledger.chart import Code
-from ledger.folding import lot_after, lot_made
+from ledger.folding import lot_after, lot_held, lot_made
 from ledger.lots import burn_order, can_burn, may_pay_for
 from ledger.model import AccountName, Entry, EntryKind, Line, Lot
 
@@ -100,6 +100,8 @@ def burns(entry: Entry) -> bool:
     """True if the entry asked the burn order which lots to take."""
     to = _BURNS.get(entry.kind)
     if to is None or entry.moved(Code.PLANS, Code.AVAILABLE) > 0:
+        return False
+    if entry.kind is EntryKind.HOLD and lot_held(entry) is not None:
         return False
     # A capture looks for lots only beyond its hold, and only a correction downwards takes from any.
     asks = entry.kind not in {EntryKind.CAPTURE, EntryKind.ADJUST}

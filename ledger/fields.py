@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ledger.chart import SOURCE_RULES, Code, Source
 from ledger.model import INT64_MAX, NO_MEMO, SCALE_MAX, AccountName, Memo, Money
+from ledger.pricing import Usage
 from ledger.terms import SpendLimit
 
 ID_LENGTH_MAX: Final = 128
@@ -138,6 +139,15 @@ def bad_instant(field: str, instant: datetime | None) -> Violation | None:
     )
 
 
+def bad_expiry(expires_at: datetime | None, ttl: timedelta | None) -> Violation | None:
+    """When a lot runs out, as an instant or as a span, not both; neither means never."""
+    if expires_at is None:
+        return bad_duration("ttl", ttl, GRANT_TTL_MAX)
+    if ttl is not None:
+        return Violation(field="ttl", must="must not be given together with expires_at.")
+    return bad_instant("expires_at", expires_at)
+
+
 def check_asset(asset: str, scale: int) -> None:
     """Raises MalformedError unless the two may define an asset."""
     check(bad_name("asset", asset), bad_number("scale", scale, 0, SCALE_MAX))
@@ -238,18 +248,37 @@ def bad_scope(scope: tuple[str, ...]) -> tuple[Violation | None, ...]:
     return (too_many if len(scope) > SCOPE_PATTERNS_MAX else None, *(bad_pattern("scope", one) for one in scope))
 
 
+def bad_package(package: str, source: Source) -> Violation | None:
+    """What something was sold as, which is for what is not granted free; empty says nothing of it."""
+    if package and SOURCE_RULES[source].debit == Code.PROMOTIONS:
+        return Violation(field="package", must=f"must be absent for source {source}, which is granted free.")
+    return bad_name("package", package) if package else None
+
+
+def bad_currency(field: str, currency: str) -> Violation | None:
+    """The code of a currency."""
+    if _CURRENCY.fullmatch(currency):
+        return None
+    return Violation(field=field, must="must be an ISO 4217 code: three capital letters.")
+
+
 def bad_cost(cost: Money | None, source: Source) -> tuple[Violation | None, ...]:
     """What was paid, which is for what is not granted free."""
     if cost is None:
         return ()
     return (
-        bad_number("cost.minor_units", cost.minor_units, 0, INT64_MAX),
-        None
-        if _CURRENCY.fullmatch(cost.currency)
-        else Violation(field="cost.currency", must="must be an ISO 4217 code: three capital letters."),
+        *bad_money("cost", cost, 0),
         None
         if SOURCE_RULES[source].debit != Code.PROMOTIONS
         else Violation(field="cost", must=f"must be absent for source {source}, which is granted free."),
+    )
+
+
+def bad_money(field: str, money: Money, smallest: int) -> tuple[Violation | None, ...]:
+    """An amount of money, at least so many minor units."""
+    return (
+        bad_number(f"{field}.minor_units", money.minor_units, smallest, INT64_MAX),
+        bad_currency(f"{field}.currency", money.currency),
     )
 
 
@@ -271,7 +300,7 @@ def fingerprint_of(operation: Any) -> str:  # noqa: ANN401 -- any operation
     lines = []
     for name, shown, default in _asked_for.get(type(operation)) or _fields_asked_for(type(operation)):
         value = getattr(operation, name)
-        if value is not None and value != default:
+        if value is not None and (default is None or value != default):
             text = value if type(value) is str else _text_of(value)
             lines.append(f"{shown}={_short(text)}")
     memo = operation.memo
@@ -297,6 +326,8 @@ def _text_of(value: object) -> str:
     match value:
         case int():
             return str(value)
+        case Usage():
+            return value.text
         case AccountName():
             return value.account_id
         case timedelta():

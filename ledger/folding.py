@@ -1,8 +1,9 @@
 """What entries make of lots and holds: folded over all of them by the audit, over a few by reads of the past."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from ledger.chart import Code
 from ledger.lots import after_line, comes_to_life, split
@@ -13,6 +14,12 @@ _ENDINGS = {
     EntryKind.RELEASE: HoldState.RELEASED,
     EntryKind.HOLD_LAPSE: HoldState.LAPSED,
 }
+# What is counted under spend limits: use from when it is held or spent, until it is given back.
+_SPENDS: Final = frozenset({(Code.AVAILABLE, Code.HELD), (Code.AVAILABLE, Code.REVENUE), (Code.OWED, Code.REVENUE)})
+_GIVES_BACK: Final = frozenset({(Code.HELD, Code.AVAILABLE), (Code.REVENUE, Code.AVAILABLE), (Code.REVENUE, Code.OWED)})
+# Between the two sides, of a hold that does not count.
+_SETS_ASIDE: Final = frozenset({(Code.AVAILABLE, Code.HELD), (Code.HELD, Code.AVAILABLE)})
+_CAPTURES: Final = {(Code.HELD, Code.REVENUE): (Code.AVAILABLE, Code.REVENUE)}
 
 
 def lot_made(made: MadeLot) -> Lot:
@@ -62,12 +69,13 @@ def hold_made(entry: Entry, lots: Mapping[int, Lot]) -> Hold:
 
     lots   as for `hold_after`
     """
-    asked = dict(line.partition("=")[::2] for line in entry.fingerprint.split("\n"))
+    asked = asked_for(entry)
     tolerance = asked.get("tolerance", "")
     expires_at = entry.hold_expires_at or entry.effective_at
     hold = Hold(
         number=entry.seq,
         operation=entry.operation,
+        lot=lot_held(entry),
         amount=entry.moved(Code.AVAILABLE, Code.HELD),
         captured=0,
         tolerance=int(tolerance) if tolerance.isdecimal() else 0,
@@ -80,6 +88,30 @@ def hold_made(entry: Entry, lots: Mapping[int, Lot]) -> Hold:
         ended_at=None,
     )
     return replace(hold, due_at=_due_at(hold, lots))
+
+
+def net_spent(lines: Iterable[Line], hold: Hold | None) -> int:
+    """What the lines of an entry spend, less what they give back, as spend limits count it.
+
+    hold   that the entry makes, changes or ends
+    """
+    moved = [((line.debit, line.credit), line.amount) for line in lines]
+    if hold is not None and hold.lot is not None:
+        # Nobody spends what is set aside because it is disputed: only what is captured of it.
+        moved = [(_CAPTURES.get(sides, sides), amount) for sides, amount in moved if sides not in _SETS_ASIDE]
+    spent = sum(amount for sides, amount in moved if sides in _SPENDS)
+    return spent - sum(amount for sides, amount in moved if sides in _GIVES_BACK)
+
+
+def lot_held(entry: Entry) -> int | None:
+    """The lot that the hold was made for that an entry of kind HOLD makes; None if the burn order was asked."""
+    lot = asked_for(entry).get("lot_id", "")
+    return int(lot) if lot.isdecimal() else None
+
+
+def asked_for(entry: Entry) -> dict[str, str]:
+    """The fields of what was asked for, as far as the entry's fingerprint tells them."""
+    return dict(line.partition("=")[::2] for line in entry.fingerprint.split("\n"))
 
 
 def _draws(entry: Entry) -> Iterator[Draw]:

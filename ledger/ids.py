@@ -28,6 +28,7 @@ class IdPrefix(StrEnum):
     HOLD = "hd_"
     LOT = "lt_"
     PAGE = "pt_"
+    ORDER = "or_"
 
 
 @lru_cache(maxsize=50_000)
@@ -68,6 +69,11 @@ def parse_id(prefix: IdPrefix, text: str) -> tuple[AccountKey, int] | None:
     return key, number
 
 
+def order_id(*parts: str) -> str:
+    """The name of the order that follows from these texts: a request of a customer, or the provider's own name."""
+    return f"{IdPrefix.ORDER}{_uuid5(chr(0).join(('order', *parts)))}"
+
+
 def page_token(filters: tuple[str, ...], before: int) -> str:
     """The text that continues a list after the entry of that number; good for the same filters only."""
     return public_id(IdPrefix.PAGE, _filter_key(filters, before), before)
@@ -79,6 +85,28 @@ def parse_page_token(filters: tuple[str, ...], text: str) -> int | None:
     if parsed is None or parsed[0] != _filter_key(filters, parsed[1]):
         return None
     return parsed[1]
+
+
+def place_token(filters: tuple[str, ...], place: str) -> str:
+    """The text that continues a list after that place; good for the same filters only."""
+    raw = bytes.fromhex(_place_key(filters, place)) + place.encode()
+    return IdPrefix.PAGE + b32encode(raw).decode("ascii").rstrip("=").lower()
+
+
+def parse_place_token(filters: tuple[str, ...], text: str) -> str | None:
+    """The place in a page token; None if it was not given out for these filters."""
+    body = text.removeprefix(IdPrefix.PAGE).upper()
+    try:
+        raw = b32decode(body + "=" * (-len(body) % 8))
+        place = raw[_KEY_BYTES:].decode()
+    except ValueError:
+        return None
+    is_ours = raw[:_KEY_BYTES].hex() == _place_key(filters, place) and place_token(filters, place) == text
+    return place if is_ours else None
+
+
+def _place_key(filters: tuple[str, ...], place: str) -> AccountKey:
+    return _uuid5("\0".join(("place", *filters, place)))
 
 
 def _filter_key(filters: tuple[str, ...], before: int) -> AccountKey:

@@ -7,17 +7,30 @@ from typing import Any, Final
 
 from sqlalchemy import Column, ColumnElement, Connection, FromClause, Integer, Row, Select, func, literal_column, select
 
-from ledger.administration import Revoke
+from ledger.administration import HoldLot, Revoke, RollOver, UpdateAccount
 from ledger.chain import instant_text
 from ledger.chart import Code
 from ledger.database import CollisionError, Database, Gathered, as_rows
 from ledger.ids import AccountKey
-from ledger.model import DEFAULT_ASSET, AccountName, Asset, Entry, Line
-from ledger.operations import Capture, ExtendHold, IncreaseHold, OfAccount, Operation, Refund, Release, Settle
+from ledger.model import DEFAULT_ASSET, AccountName, Asset, Entry
+from ledger.operations import (
+    Capture,
+    Deduct,
+    ExtendHold,
+    IncreaseHold,
+    OfAccount,
+    Operation,
+    PlaceHold,
+    Refund,
+    Release,
+    Settle,
+)
 from ledger.outcome import Spending, State
+from ledger.price_rows import PriceBooks
+from ledger.pricing import Unpriced, Usage
 from ledger.rows import account_of, asset_of, entry_of, hold_of, line_of, lot_of
 from ledger.tables import Instant, accounts, assets, entries, holds, lines, lots, spending
-from ledger.terms import SpendLimit, window_start
+from ledger.terms import Counter, SpendLimit, window_start
 
 States = dict[AccountKey, State]
 _HALF_BITS: Final = 32
@@ -26,6 +39,11 @@ _YES: Final[ColumnElement[int]] = literal_column("1")
 # Where an account or a window is among those that are asked for.
 _PLACE: Final = Column("place", Integer)
 _OfHold: Final = Capture | Release | IncreaseHold | ExtendHold
+_TellsUsage: Final = Deduct | PlaceHold | Capture
+_Used = tuple[Deduct | PlaceHold | Capture, Usage]
+# Account, limit or counter, and beginning of the window.
+_Window = tuple[AccountKey, SpendLimit | Counter, datetime]
+_OfLot: Final = Revoke | HoldLot | RollOver
 
 
 class Loader:
@@ -41,7 +59,7 @@ class Loader:
         self._lock = database.prepared(locked.with_for_update(of=accounts))
 
         its_asset = (assets.c.tenant == accounts.c.tenant) & (assets.c.asset == accounts.c.asset)
-        found = select(*_placed(keys, accounts.c), assets.c.scale, assets.c.policy)
+        found = select(*_placed(keys, accounts.c), assets.c.scale, assets.c.policy, assets.c.prices)
         found = found.select_from(keys).join(accounts, same_key).outerjoin(assets, its_asset)
         posted = database.matching(asked, entries)
         open_lots = database.matching(keys, lots, lots.c.open == _YES)
@@ -64,6 +82,7 @@ class Loader:
         self._named_lots = database.matching(database.listed("named", lots.c.account_key, lots.c.lot), lots)
         self._named_entries = database.matching(database.listed("named", entries.c.account_key, entries.c.seq), entries)
         self._refunded = _refunded(database)
+        self.price_books = PriceBooks()
 
     def load(
         self,
@@ -97,10 +116,10 @@ class Loader:
         now = clock()
         found = self._found.read(connection, parameters)
         known: dict[tuple[str, str], Asset | None] = {}
-        for *row, scale, policy in found["accounts"]:
+        for *row, scale, policy, prices in found["accounts"]:
             state = states[keys[row[0]]]
             state.account = account_of(row)
-            state.asset = _asset_of(state.account.name, scale, policy, known)
+            state.asset = _asset_of(state.account.name, scale, policy, prices, known)
         for row in found["lots"]:
             states[keys[row[0]]].lots[row[1]] = lot_of(row)
         for row in found["holds"]:
@@ -108,7 +127,8 @@ class Loader:
         _take_assets(states, operations, {(row[0], row[1]): asset_of(row) for row in found["assets"]})
         self._read_posted(connection, states, [(keys[place], seq) for place, seq in found["posted"]])
         is_more = self._load_named(connection, operations, states)
-        is_more |= self._load_spending(connection, states, now)
+        windows = [*_windows(states, now), *self._load_prices(connection, operations, states, now)]
+        is_more |= self._load_spending(connection, states, windows)
         if is_more and may_change:
             self._require_unchanged(connection, parameters, keys, states)
         return states, now
@@ -132,7 +152,7 @@ class Loader:
     def _load_named(self, connection: Connection, operations: Sequence[Operation], states: States) -> bool:
         """Holds, entries and lots that an operation names, and that may have ended; True if there were any."""
         named_holds = {(op.key, op.hold) for op in operations if isinstance(op, _OfHold)}
-        named_lots = {(op.key, op.lot) for op in operations if isinstance(op, Revoke)}
+        named_lots = {(op.key, op.lot) for op in operations if isinstance(op, _OfLot)}
         if refunds := {(op.key, op.entry) for op in operations if isinstance(op, Refund)}:
             rows = connection.execute(self._named_entries, {"named": _places(refunds, "seq")}).all()
             for entry in self._entries.read(connection, rows):
@@ -149,9 +169,22 @@ class Loader:
                 states[AccountKey(row.account_key)].lots[row.lot] = lot_of(row)
         return bool(refunds or missing_holds or missing_lots)
 
-    def _load_spending(self, connection: Connection, states: States, now: datetime) -> bool:
-        """How the spend limits stand; True if there are any."""
-        windows = list(_windows(states, now))
+    def _load_prices(
+        self, connection: Connection, operations: Sequence[Operation], states: States, now: datetime
+    ) -> Iterable[_Window]:
+        """The prices of what is used; returns the windows of which it has to be known what rate cards have counted."""
+        counted: list[_Used] = []
+        for op in operations:
+            if isinstance(op, _TellsUsage) and op.usage is not None:
+                state = states[op.key]
+                if state.asset is not None:
+                    state.prices = self.price_books.of(connection, state.asset)
+                    if state.prices.counts:
+                        counted.append((op, op.usage))
+        return _counters(counted, operations, states, now) if counted else ()
+
+    def _load_spending(self, connection: Connection, states: States, windows: Sequence[_Window]) -> bool:
+        """What is counted in these windows; True if there are any."""
         if not windows:
             return False
         asked = as_rows(_window_row(place, *window) for place, window in enumerate(windows))
@@ -189,8 +222,8 @@ def _asked(operations: Iterable[Operation], places: Mapping[AccountKey, int]) ->
     ]
 
 
-def _windows(states: Mapping[AccountKey, State], now: datetime) -> Iterator[tuple[AccountKey, SpendLimit, datetime]]:
-    """Account, limit and beginning of the window, of every spend limit."""
+def _windows(states: Mapping[AccountKey, State], now: datetime) -> Iterator[_Window]:
+    """Those of every spend limit."""
     for key, state in states.items():
         if state.account is not None and (limits := state.account.terms.limits):
             zone, at = state.account.terms.time_zone, max(now, state.account.as_of)
@@ -198,7 +231,33 @@ def _windows(states: Mapping[AccountKey, State], now: datetime) -> Iterator[tupl
                 yield key, limit, window_start(limit, zone, at)
 
 
-def _window_row(place: int, key: AccountKey, limit: SpendLimit, since: datetime) -> dict[str, str | int]:
+def _counters(
+    used: Iterable[_Used], operations: Iterable[Operation], states: States, now: datetime
+) -> Iterator[_Window]:
+    """Those of every rate card that has to be known how much it has counted to price some usage."""
+    # A movement between accounts may take an account's time on to that of the other; and a change of the time zone may
+    # come first.
+    latest = max([now, *(state.account.as_of for state in states.values() if state.account is not None)])
+    zones = [(op.key, op.time_zone) for op in operations if isinstance(op, UpdateAccount) and op.time_zone is not None]
+    known: set[tuple[AccountKey, str]] = set()
+    for op, usage in used:
+        state = states[op.key]
+        if state.account is None:
+            continue
+        at = max(now, state.account.as_of)
+        hold = state.holds.get(op.hold) if isinstance(op, Capture) else None
+        instants = {at, latest} if hold is None else {hold.placed_at}
+        for tariff in (state.prices.find(usage, instant) for instant in instants):
+            if isinstance(tariff, Unpriced):
+                continue
+            for zone in {state.account.terms.time_zone, *(zone for key, zone in zones if key == op.key)}:
+                for counter in tariff.counters(zone).values():
+                    if (op.key, counter.counted_as) not in known:
+                        known.add((op.key, counter.counted_as))
+                        yield op.key, counter, window_start(counter, zone, at)
+
+
+def _window_row(place: int, key: AccountKey, limit: SpendLimit | Counter, since: datetime) -> dict[str, str | int]:
     return {
         "place": place,
         "account_key": key,
@@ -225,12 +284,16 @@ def _take_assets(states: States, operations: Iterable[Operation], known: Mapping
 
 
 def _asset_of(
-    name: AccountName, scale: int | None, policy: str | None, known: dict[tuple[str, str], Asset | None]
+    name: AccountName,
+    scale: int | None,
+    policy: str | None,
+    prices: int | None,
+    known: dict[tuple[str, str], Asset | None],
 ) -> Asset | None:
     """The asset of an account that is open, of which there may be no row."""
     place = (name.tenant, name.asset)
     if place not in known:
-        known[place] = _without_a_row(*place) if scale is None else asset_of((*place, scale, policy))
+        known[place] = _without_a_row(*place) if scale is None else asset_of((*place, scale, policy, prices))
     return known[place]
 
 
@@ -275,7 +338,7 @@ def _refunded(database: Database) -> Select[Any]:
 
 
 def _spending(database: Database) -> Select[Any]:
-    """Under each limit, since its window began: what was used after the last entry, all changes, the oldest."""
+    """In each window, since it began: what was used after the last entry, all changes, the oldest."""
     asked = database.listed(
         "windows", _PLACE, spending.c.account_key, spending.c.name, Column("since", Instant), Column("rolling", Integer)
     )
@@ -313,11 +376,16 @@ class EntryReader:
 
     def read(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[Entry]:
         """One entry per row, in the same order."""
+        found = self.with_lines(connection, rows)
+        return [entry_of(row, tuple(line_of(line) for line in of_entry)) for row, of_entry in found]
+
+    def with_lines(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[tuple[Row[Any], list[Row[Any]]]]:
+        """Each row, in the same order, and those of the entry's lines."""
         if not rows:
             return []
         wanted = as_rows({"account_key": row.account_key, "seq": row.seq} for row in rows)
-        lines_of: dict[tuple[AccountKey, int], list[Line]] = defaultdict(list)
+        lines_of: dict[tuple[AccountKey, int], list[Row[Any]]] = defaultdict(list)
         found = connection.execute(self._lines, {"wanted": wanted}).all()
         for row in sorted(found, key=lambda row: row.n):
-            lines_of[row.account_key, row.seq].append(line_of(row))
-        return [entry_of(row, tuple(lines_of[row.account_key, row.seq])) for row in rows]
+            lines_of[row.account_key, row.seq].append(row)
+        return [(row, lines_of[row.account_key, row.seq]) for row in rows]

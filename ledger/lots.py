@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from ledger.chart import Code
-from ledger.model import Draw, Line, Lot, Money
+from ledger.model import Draw, Line, Lot
 from ledger.terms import covers
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -65,7 +65,10 @@ def split(draws: Iterable[Draw], amount: int) -> tuple[tuple[Draw, ...], tuple[D
 
 
 def after_line(lot: Lot, line: Line) -> Lot:
-    """The lot once the line is posted: its remaining follows the side available, its held the side held."""
+    """The lot once the line is posted: its remaining follows the side available, its held the side held.
+
+    Where its cost is does not change here: see ledger.money.
+    """
     remaining, held, spent, reclaimed, amount = lot.remaining, lot.held, lot.spent, lot.reclaimed, line.amount
     match line.debit:
         case Code.AVAILABLE:
@@ -97,24 +100,15 @@ def after_line(lot: Lot, line: Line) -> Lot:
         held=held,
         spent=spent,
         reclaimed=reclaimed,
+        deferred=lot.deferred,
+        recognised=lot.recognised,
+        lapsed=lot.lapsed,
     )
 
 
 def comes_to_life(line: Line, lot: Lot, at: datetime) -> bool:
     """True of a refund's line that gives back to a lot that has run out; the refund may extend such lots."""
     return line.debit is Code.REVENUE and line.credit is Code.AVAILABLE and has_run_out(lot, at)
-
-
-def cost_share(lot: Lot, gone: int, amount: int) -> Money | None:
-    """What of a lot's cost goes with an amount of it; the shares of all of it together are what it cost.
-
-    gone   how much of it went before
-    """
-    cost = lot.terms.cost
-    if cost is None:
-        return None
-    share = cost.minor_units * (gone + amount) // lot.granted - cost.minor_units * gone // lot.granted
-    return Money(minor_units=share, currency=cost.currency)
 
 
 def may_pay_for(lot: Lot, operation: str) -> bool:

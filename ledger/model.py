@@ -9,11 +9,13 @@ from typing import Final, NamedTuple
 
 from ledger.chart import Code, Source
 from ledger.ids import AccountKey, account_key
+from ledger.pricing import Charge
 from ledger.terms import NO_POLICY, NO_TERMS, AccountTerms, AssetPolicy
 
 INT64_MAX: Final = 2**63 - 1
 HOLD_TTL_DEFAULT: Final = timedelta(minutes=15)
 HOLD_TTL_MAX: Final = timedelta(days=30)
+LOT_HOLD_TTL_MAX: Final = timedelta(days=400)
 SCALE_MAX: Final = 18
 DEFAULT_ASSET: Final = "credits"
 DEFAULT_TENANT: Final = "default"
@@ -44,6 +46,7 @@ class EntryKind(StrEnum):
     UPDATE = "update"
     HOLD_LAPSE = "hold_lapse"
     LOT_LAPSE = "lot_lapse"
+    ROLL_OVER = "roll_over"
 
 
 class HoldState(StrEnum):
@@ -88,13 +91,15 @@ class AccountName:
 class Asset:
     """Something that can be counted.
 
-    scale   decimal places, 0 to 18, fixed for ever
+    scale    decimal places, 0 to 18, fixed for ever
+    prices   raised by every change of its rate cards; 0: it never had any
     """
 
     tenant: str
     asset: str
     scale: int
     policy: AssetPolicy = NO_POLICY
+    prices: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +143,8 @@ class Line:
     amount   smallest units of the account's asset, > 0
     lot      the number of the lot it concerns; None for movements of debt, and for use that a plan covers
     left     what it leaves in that lot; None before it is posted, and without a lot
+    cost     what of the lot's cost moves with it in the monetary journal; None if nothing. Before it is posted: what is
+             to move at most; None: its share
     """
 
     debit: Code
@@ -145,6 +152,7 @@ class Line:
     amount: int
     lot: int | None
     left: Left | None = None
+    cost: Money | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +164,7 @@ class LotTerms:
     expires_at     the first instant at which it is gone; None: never
     cost           what was paid for all of it; None: nothing
     scope          patterns of the operations it may pay for; empty: all
+    package        what it was sold as; empty if that was not said
     """
 
     source: Source
@@ -164,6 +173,7 @@ class LotTerms:
     expires_at: datetime | None
     cost: Money | None
     scope: tuple[str, ...] = ()
+    package: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +186,9 @@ class Lot:
     held        of it, what open holds have drawn
     spent       of it, what was used, given away or repaid debt, less what was refunded
     reclaimed   of what was spent, what a revocation has made owed
+    deferred    of its cost, minor units, what its credits that are in the account carry; 0 if it cost nothing
+    recognised  of its cost, what its credits that were spent took with them, and neither came back nor was reclaimed
+    lapsed      of its cost, what ran out with its credits, and was not rolled over
     """
 
     number: int
@@ -185,6 +198,9 @@ class Lot:
     held: int
     spent: int
     reclaimed: int
+    deferred: int = 0
+    recognised: int = 0
+    lapsed: int = 0
 
     @property
     def left(self) -> Left:
@@ -213,12 +229,15 @@ class Draw:
 class MadeLot:
     """A lot as an entry made it.
 
-    granted   smallest units, > 0
+    granted      smallest units, > 0
+    taken_from   the lot of the account that its cost is taken from: one that has run out, and of which something is
+                 refunded to this one or rolls over; None: no lot's
     """
 
     number: int
     terms: LotTerms
     granted: int
+    taken_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +246,7 @@ class Hold:
 
     number       the entry number of the hold
     operation    what it is for; empty if that was not said
+    lot          the only lot that it was made to draw on; None: whatever the burn order chose
     amount       all that was ever set aside for it, smallest units
     captured     what of it, and beyond it, was captured so far
     tolerance    how much more than what is held may still be captured
@@ -240,6 +260,7 @@ class Hold:
 
     number: int
     operation: str
+    lot: int | None = None
     amount: int
     captured: int
     tolerance: int
@@ -302,7 +323,9 @@ class Entry:
     lots_expire_at    when lots that had run out, and that it gave back to, run out instead
     peer              account and number of the entry on the other side of a movement between accounts
     memo              what the caller wanted written beside it
-    hash              over the hash before and all of the above but the key and what lines leave in lots
+    charge            how its amount was computed, if usage was told; None: the amount was
+    hash              over the hash before and all of the above but the key, and what follows from the rest: what lines
+                      leave in lots and move of their cost, and from which lots that is taken
     """
 
     key: AccountKey
@@ -327,6 +350,7 @@ class Entry:
     lots_expire_at: datetime | None
     peer: tuple[AccountKey, int] | None
     memo: Memo
+    charge: Charge | None
     hash: bytes
 
     def moved(self, debit: Code, credit: Code) -> int:

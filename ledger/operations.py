@@ -1,9 +1,10 @@
 """What callers ask for when they grant, spend, hold and give. A malformed operation cannot be made."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from ledger.chart import Source
 from ledger.fields import (
@@ -15,18 +16,21 @@ from ledger.fields import (
     bad_choice,
     bad_cost,
     bad_duration,
+    bad_expiry,
     bad_given,
     bad_identifier,
     bad_instant,
     bad_memo,
     bad_number,
-    bad_operation,
+    bad_package,
     bad_scope,
     check,
     fingerprint_of,
 )
 from ledger.ids import AccountKey
 from ledger.model import HOLD_TTL_MAX, INT64_MAX, NO_MEMO, AccountName, EntryKind, HeldLots, Memo, Money
+from ledger.pricing import Usage
+from ledger.rate_cards import bad_pair, bad_spending, bad_usage
 
 BATCH_MAX: Final = 1000
 
@@ -103,6 +107,20 @@ class OfPart:
         return fingerprint_of(self)
 
 
+class Spends:
+    """Part of the operations that spend an amount, or what usage costs."""
+
+    __slots__ = ()
+    amount: int | None
+    usage: Usage | None
+    operation: str
+
+    @property
+    def used_for(self) -> str:
+        """The operation that lots with a scope and spend limits look at."""
+        return self.operation if self.usage is None else self.usage.operation
+
+
 class DeductMode(StrEnum):
     """What a deduction does when there is too little."""
 
@@ -143,6 +161,9 @@ class Grant(OfAccount):
     ttl            instead of expires_at, counted from when it can burn
     cost           what was paid; only for sources that do not debit promotions
     scope          the operations it may pay for: names, or beginnings followed by "*"; empty: all
+    package        what it was sold as; only for sources that do not debit promotions
+    revives        debt that was written off and is owed again, because what it was owed for is paid after all; at most
+                   the amount
     """
 
     kind: ClassVar = EntryKind.GRANT
@@ -156,6 +177,8 @@ class Grant(OfAccount):
     ttl: timedelta | None = None
     cost: Money | None = None
     scope: tuple[str, ...] = ()
+    package: str = ""
+    revives: int = 0
     memo: Memo = NO_MEMO
 
     def __post_init__(self) -> None:
@@ -163,24 +186,21 @@ class Grant(OfAccount):
             bad_identifier("request_id", self.request_id),
             *bad_account(self.account),
             bad_amount(self.amount),
+            bad_number("revives", self.revives, 0, self.amount) if self.revives else None,
             None if self.priority is None else bad_number("priority", self.priority, 0, PRIORITY_MAX),
             bad_instant("effective_at", self.effective_at),
-            *self._expiry(),
+            bad_expiry(self.expires_at, self.ttl) or self._ends_before_it_begins(),
             *bad_cost(self.cost, self.source),
             *bad_scope(self.scope),
+            bad_package(self.package, self.source),
             *bad_memo(self.memo),
         )
 
-    def _expiry(self) -> tuple[Violation | None, ...]:
-        if self.expires_at is None:
-            return (bad_duration("ttl", self.ttl, GRANT_TTL_MAX),)
-        if self.ttl is not None:
-            return (Violation(field="ttl", must="must not be given together with expires_at."),)
-        if malformed := bad_instant("expires_at", self.expires_at):
-            return (malformed,)
-        if self.effective_at is not None and self.effective_at.tzinfo and self.expires_at <= self.effective_at:
-            return (Violation(field="expires_at", must="must be after effective_at."),)
-        return ()
+    def _ends_before_it_begins(self) -> Violation | None:
+        begins, ends = self.effective_at, self.expires_at
+        if begins is None or ends is None or begins.tzinfo is None or begins < ends:
+            return None
+        return Violation(field="expires_at", must="must be after effective_at.")
 
     def life(self, at: datetime) -> tuple[datetime, datetime | None]:
         """From when to when the lot can burn if it is granted at that instant; the end is None for never."""
@@ -191,19 +211,22 @@ class Grant(OfAccount):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deduct(OfAccount):
+class Deduct(Spends, OfAccount):
     """Spend credits at once.
 
-    amount      smallest units, > 0
+    amount      smallest units, > 0; None: what the usage costs
+    usage       what happened, for a rate card to price; None: the amount is given
     mode        AUTHORIZE: all, within the overdraft limit, or refused; CLAMP: what is there and allowed, perhaps
                 nothing; RECORD: all in any case, what is not there becomes owed
-    operation   what it is for, such as image/generate; lots with a scope and spend limits look at it
+    operation   what it is for, such as image/generate; lots with a scope and spend limits look at it; usage tells its
+                own
     """
 
     kind: ClassVar = EntryKind.DEDUCT
     request_id: str
     account: AccountName
-    amount: int
+    amount: int | None = None
+    usage: Usage | None = None
     mode: DeductMode = DeductMode.AUTHORIZE
     operation: str = ""
     memo: Memo = NO_MEMO
@@ -212,18 +235,18 @@ class Deduct(OfAccount):
         check(
             bad_identifier("request_id", self.request_id),
             *bad_account(self.account),
-            bad_amount(self.amount),
+            *bad_spending(self.amount, self.usage, self.operation),
             bad_choice("mode", self.mode, DeductMode),
-            bad_operation("operation", self.operation),
             *bad_memo(self.memo),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlaceHold(OfAccount):
+class PlaceHold(Spends, OfAccount):
     """Set credits aside.
 
-    amount      smallest units, > 0
+    amount      smallest units, > 0; None: what the usage costs
+    usage       as of a deduction; an estimate, which counts neither in allowances nor in tiers
     ttl         more than 0, at most 30 days; None: 15 minutes
     operation   as of a deduction
     tolerance   how much more than the hold may be captured in all, smallest units
@@ -233,7 +256,8 @@ class PlaceHold(OfAccount):
     kind: ClassVar = EntryKind.HOLD
     request_id: str
     account: AccountName
-    amount: int
+    amount: int | None = None
+    usage: Usage | None = None
     ttl: timedelta | None = None
     operation: str = ""
     tolerance: int = 0
@@ -244,9 +268,8 @@ class PlaceHold(OfAccount):
         check(
             bad_identifier("request_id", self.request_id),
             *bad_account(self.account),
-            bad_amount(self.amount),
+            *bad_spending(self.amount, self.usage, self.operation),
             bad_duration("ttl", self.ttl, HOLD_TTL_MAX),
-            bad_operation("operation", self.operation),
             bad_number("tolerance", self.tolerance, 0, INT64_MAX),
             bad_choice("held_lots", self.held_lots, HeldLots),
             *bad_memo(self.memo),
@@ -258,7 +281,8 @@ class Capture(OfPart):
     """Turn a hold into revenue; unless there is more to come, give the rest back to its lots and end the hold.
 
     hold     the number of the hold
-    amount   smallest units, 0 or more; None takes all that is held, 0 nothing
+    amount   smallest units, 0 or more; None, without usage, takes all that is held, 0 nothing
+    usage    instead of the amount: what happened, at the prices of when the hold was placed
     final    False: what is not captured stays held
     """
 
@@ -268,6 +292,7 @@ class Capture(OfPart):
     key: AccountKey
     hold: int
     amount: int | None = None
+    usage: Usage | None = None
     final: bool = True
     memo: Memo = NO_MEMO
 
@@ -275,6 +300,8 @@ class Capture(OfPart):
         check(
             bad_identifier("request_id", self.request_id),
             None if self.amount is None else bad_number("amount", self.amount, 0, INT64_MAX),
+            bad_pair(self.amount, self.usage),
+            *(() if self.usage is None else bad_usage("usage", self.usage)),
             *bad_memo(self.memo),
         )
 
@@ -442,12 +469,19 @@ Operation = Request | Settle
 class Batch:
     """Several operations that are done one after the other, in one transaction.
 
-    operations   1 to 1,000
+    operations   1 to 1,000; none at all with `also`
     atomic       all of them are done or none
+    also         called with the connection and the outcomes once the operations are written, before they are committed;
+                 what it writes is committed with them. Not called if they are refused; called again if the transaction
+                 has to be tried again. If it raises, nothing is done. Only in an atomic batch, which then shares its
+                 transaction with no other
     """
 
     operations: tuple[Request, ...]
     atomic: bool = False
+    also: Callable[[Any, tuple[Any, ...]], None] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        check(bad_number("operations", len(self.operations), 1, BATCH_MAX))
+        check(bad_number("operations", len(self.operations), 1 if self.also is None else 0, BATCH_MAX))
+        if self.also is not None and not self.atomic:
+            raise TypeError("what is written beside operations goes with all of them or none")

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from ledger.ids import AccountKey
 from ledger.model import Account, AccountName, Asset, Entry, Hold, Lot
+from ledger.price_book import PriceBook
 from ledger.terms import SpendLimit, window_end
 
 Figure = str | int | datetime
+NO_PRICES: Final = PriceBook(())
 
 
 class Reason(StrEnum):
@@ -40,13 +43,30 @@ class Reason(StrEnum):
     ACCOUNT_CLOSED = "account_closed"
     ACCOUNT_NOT_EMPTY = "account_not_empty"
     ACCOUNT_HAS_HOLDS = "account_has_holds"
+    PACKAGE_NOT_FOUND = "package_not_found"
+    PACKAGE_EXISTS = "package_exists"
+    PLAN_NOT_FOUND = "plan_not_found"
+    ORDER_NOT_FOUND = "order_not_found"
+    ORDER_NOT_FULFILLABLE = "order_not_fulfillable"
+    PAYMENTS_NOT_CONFIGURED = "payments_not_configured"
+    STRIPE_UNAVAILABLE = "stripe_unavailable"
+    STRIPE_REFUSED = "stripe_refused"
+    EVENT_NOT_FOUND = "event_not_found"
+    NO_PAYMENT_METHOD = "no_payment_method"
+    CHANGED_MEANWHILE = "changed_meanwhile"
+    PRICE_NOT_FOUND = "price_not_found"
+    UNIT_MISMATCH = "unit_mismatch"
+    COST_OVERFLOW = "cost_overflow"
+    RATE_CARD_NOT_FOUND = "rate_card_not_found"
+    EFFECTIVE_IN_PAST = "effective_in_past"
+    RATE_CARDS_CLASH = "rate_cards_clash"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
-    """What is counted under one spend limit in the window that now lies in.
+    """What is counted under one spend limit, or by a rate card of one unit, in the window that now lies in.
 
-    used     what was spent in it, less what of that was given back, smallest units
+    used     what was spent in it, less what of that was given back, smallest units; of a rate card the quantity
     since    the beginning of the window
     oldest   when something was first spent in it; None if nothing was
     """
@@ -67,14 +87,14 @@ def room_frees_at(limit: SpendLimit, spending: Spending, time_zone: str, at: dat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """How an entry moved what is counted under a spend limit.
+    """How an entry moved what is counted under a spend limit, or by a rate card.
 
     name     what it is counted as
     seq      the number of the entry
     at       when it counts from: of what is given back under a rolling limit, when it had been spent
-    change   what was spent, smallest units; less than 0 for what was given back
+    change   what was spent, smallest units; less than 0 for what was given back; of a rate card the quantity
     used     what was used in the entry's window, after it
-    limit    the limit's amount at the time
+    limit    the limit's amount at the time; None for what a rate card counts
     """
 
     name: str
@@ -82,7 +102,7 @@ class Spent:
     at: datetime
     change: int
     used: int
-    limit: int
+    limit: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +113,8 @@ class Posting:
     entries      in order
     lots         new and changed ones
     holds        new and changed ones
-    spent        what was counted under spend limits, in order
-    spending     how the account's spend limits stand after it, by name
+    spent        what was counted under spend limits and by rate cards, in order
+    spending     how these stand after it, by name
     settled_at   what has lapsed up to this instant is in it, or was written before
     """
 
@@ -149,6 +169,11 @@ class Refused:
     figures: Mapping[str, Figure]
 
 
+def in_future(as_of: datetime, now: datetime, *, field: str = "as_of") -> Refused:
+    """The refusal of an instant of which nothing can be told yet, and the field that names it."""
+    return Refused(reason=Reason.INSTANT_IN_FUTURE, figures={"field": field, "as_of": as_of, "now": now})
+
+
 @dataclass(slots=True, kw_only=True)
 class State:
     """What is known of one account when an operation is decided. The decision only reads it; the writer updates it.
@@ -160,8 +185,9 @@ class State:
     posted       earlier entries by request_id, at least the operation's own
     used         earlier entries by number that a refund names
     refunded     how much of them was refunded, by their numbers
-    spending     how the account's spend limits stand, by name
+    spending     how the account's spend limits stand, and what rate cards count that an operation needs, by name
     settled_at   what has lapsed up to this instant has been written; None if that is not known
+    prices       of the asset, if an operation needs them
     """
 
     asset: Asset | None = None
@@ -173,6 +199,7 @@ class State:
     refunded: dict[int, int] = field(default_factory=dict)
     spending: dict[str, Spending] = field(default_factory=dict)
     settled_at: datetime | None = None
+    prices: PriceBook = NO_PRICES
 
     @property
     def scale(self) -> int:

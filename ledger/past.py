@@ -166,7 +166,10 @@ class Past:
         return [found[number] for number in sorted(found, reverse=True)]
 
     def lots_of(self, numbers: Iterable[int]) -> dict[int, Lot]:
-        """Lots as they were, by their numbers; those that had not been made are not there."""
+        """Lots as they were, by their numbers; those that had not been made are not there.
+
+        Where their cost is, is told as it is now: no line says where it left it.
+        """
         wanted, found = sorted({number for number in numbers if number <= self._last_lot}), {}
         for start in range(0, len(wanted), _LOTS_PER_READ):
             some = wanted[start : start + _LOTS_PER_READ]

@@ -7,11 +7,14 @@ from uuid import uuid4
 
 from ledger.database import Database
 from ledger.decide import decide
+from ledger.decide.charging import due
+from ledger.decide.steps import opening
 from ledger.draft import Draft
 from ledger.loading import Loader
 from ledger.model import INT64_MAX, AccountName
 from ledger.operations import Deduct, DeductMode, Request
 from ledger.outcome import Accepted, Reason, Refused
+from ledger.pricing import Usage
 from ledger.standing import Balance, Checked
 from ledger.store import Changes
 from ledger.writer import blamed
@@ -48,19 +51,19 @@ class Previews:
             outcomes.append(outcome)
         return tuple(outcomes)
 
-    def check(self, name: AccountName, amount: int, operation: str) -> Checked | Refused:
-        """Whether an amount may be spent for an operation now.
+    def check(self, name: AccountName, amount: int | None, operation: str, usage: Usage | None) -> Checked | Refused:
+        """Whether an amount, or what usage costs, may be spent for an operation now.
 
-        refuses   ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, in that order
+        refuses   ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, PRICE_NOT_FOUND, UNIT_MISMATCH, COST_OVERFLOW, in that order
         """
         # No entry has these ids, and none will.
-        asked = Deduct(request_id=f"check-{uuid4()}", account=name, amount=amount, operation=operation)
+        asked = Deduct(request_id=f"check-{uuid4()}", account=name, amount=amount, operation=operation, usage=usage)
         most = Deduct(
             request_id=f"check-{uuid4()}",
             account=name,
             amount=INT64_MAX,
             mode=DeductMode.CLAMP,
-            operation=operation,
+            operation=asked.used_for,
         )
         changes, now = self._load([asked, most])
         outcome, clamped = decide(changes.states, asked, now), decide(changes.states, most, now)
@@ -69,22 +72,25 @@ class Previews:
             return refusal
         available = clamped.entry.used if isinstance(clamped, Accepted) else 0
         state = changes.states[name.key]
-        if state.account is not None:
-            draft = Draft(state, state.account, now)
-            sides = (draft.spendable, draft.account.held, draft.account.owed, draft.pending)
-        elif isinstance(clamped, Accepted):
-            # It would be opened by what was asked, and this is how it would stand then.
-            opened = clamped.entries[0]
-            sides = (opened.spendable, opened.held, opened.owed, opened.pending)
-        else:
-            raise AssertionError(f"{clamped} is no answer about an account that is not open")
+        # An account that is not open would be opened by what was asked, and this is how it would stand then.
+        draft = opening(state, name, now, None) if state.account is None else Draft(state, state.account, now)
+        cost = due(state, draft, amount, usage, draft.at)
+        if isinstance(cost, Refused):
+            return cost
         return Checked(
+            amount=cost.amount,
+            charge=cost.charge,
             allowed=refusal is None,
             available=available,
-            shortfall=max(amount - available, 0),
+            shortfall=max(cost.amount - available, 0),
             refusal=refusal,
             balance=Balance(
-                name=name, scale=state.scale, available=sides[0], held=sides[1], owed=sides[2], pending=sides[3]
+                name=name,
+                scale=state.scale,
+                available=draft.spendable,
+                held=draft.account.held,
+                owed=draft.account.owed,
+                pending=draft.pending,
             ),
         )
 

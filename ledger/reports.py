@@ -18,11 +18,14 @@ from ledger.ids import AccountKey, page_token, parse_page_token
 from ledger.loading import EntryReader, Loader, read_assets
 from ledger.lots import burn_order, can_burn
 from ledger.model import INT64_MAX, Account, AccountName, AccountStatus, Asset, Entry, EntryKind, HoldState, Lot
+from ledger.money import MoneyTrialBalance, RevenueReport
 from ledger.operations import Request, Settle
-from ledger.outcome import Accepted, Reason, Refused, State
+from ledger.outcome import Accepted, Reason, Refused, State, in_future
 from ledger.past import Past, PastReader
 from ledger.present import Present
 from ledger.preview import Previews
+from ledger.pricing import Usage
+from ledger.revenue import RevenueReports
 from ledger.standing import Balance, Balances, Checked, FoundAccount, HoldPage, LotPage, limit_use
 from ledger.tables import accounts, entries, spending
 from ledger.trial import AssetTrialBalance, TrialBalance, TrialBalances, overdue_accounts
@@ -48,6 +51,7 @@ class Reports:
         self._past = PastReader(database)
         self._previews = Previews(database, self._loader, clock)
         self._trial_balances = TrialBalances(database, self._loader)
+        self._revenue = RevenueReports(database, self._trial_balances, clock)
         self._stopped = threading.Event()
         self._auditor = Auditor(database, self._trial_balances, self._stopped)
 
@@ -81,7 +85,7 @@ class Reports:
             now = max([now, *(account.as_of for account, _ in found)])
             at = as_of or now
             if at > now:
-                return _in_future(at, now)
+                return in_future(at, now)
             views = [self._view(connection, account, state, at) for account, state in found]
             stood = [_balance(view, expiring_within) for view in views if view is not None]
             if not stood:
@@ -236,6 +240,8 @@ class Reports:
                 return None
             before, open_before = self._lots_before(connection, view, entry)
             counted = select(spending).where(spending.c.account_key == key, spending.c.seq == seq)
+            # What has no limit was counted by a rate card.
+            counted = counted.where(spending.c.limit_amount.is_not(None))
             limits = [
                 # What is counted anew has the limit's name and the number of the entry that set it.
                 CountedLimit(name=row.name.rpartition("@")[0], amount=row.limit_amount, used=row.used)
@@ -261,7 +267,7 @@ class Reports:
             known = {name: found for (_, name), found in read_assets(connection, {tenant}).items()}
             now = self._clock()
             if as_of is not None and as_of > now:
-                return _in_future(as_of, now)
+                return in_future(as_of, now)
             if asset is not None and asset not in known:
                 return Refused(reason=Reason.ASSET_NOT_FOUND, figures={"asset": asset})
             if as_of is None:
@@ -276,6 +282,16 @@ class Reports:
             ),
             as_of=as_of or now,
         )
+
+    def money_trial_balance(
+        self, tenant: str, currency: str | None, as_of: datetime | None
+    ) -> MoneyTrialBalance | Refused:
+        """What was debited and credited in the monetary journal; see RevenueReports.trial_balance."""
+        return self._revenue.trial_balance(tenant, currency, as_of)
+
+    def revenue(self, tenant: str, since: datetime, until: datetime | None) -> RevenueReport | Refused:
+        """How deferred revenue moved; see RevenueReports.revenue."""
+        return self._revenue.revenue(tenant, since, until)
 
     def make_checkpoints(self) -> bool:
         """Writes down, once an hour, what all books add up to; see TrialBalances."""
@@ -296,9 +312,11 @@ class Reports:
         """The outcomes that these operations would have; see Previews."""
         return self._previews.preview(operations, atomic=atomic)
 
-    def check(self, name: AccountName, amount: int, operation: str = "") -> Checked | Refused:
-        """Whether an amount may be spent; see Previews. Raises MalformedError."""
-        return self._previews.check(name, amount, operation)
+    def check(
+        self, name: AccountName, amount: int | None, operation: str = "", usage: Usage | None = None
+    ) -> Checked | Refused:
+        """Whether an amount, or what usage costs, may be spent; see Previews. Raises MalformedError."""
+        return self._previews.check(name, amount, operation, usage)
 
     def audit(self, tenant: str, account_id: str | None, asset: str | None) -> AuditReport | Refused:
         """Recomputes the books from their entries and compares: of one customer, or the whole of a tenant's.
@@ -338,7 +356,7 @@ class Reports:
         found, now = self._load(connection, [name.key])
         now = max([now, *(account.as_of for account, _ in found)])
         if as_of is not None and as_of > now:
-            return _in_future(as_of, now)
+            return in_future(as_of, now)
         view = self._view(connection, *found[0], as_of or now) if found else None
         return view or _not_found(connection, name.tenant, name.account_id, name.asset)
 
@@ -387,10 +405,6 @@ def _not_found(connection: Connection, tenant: str, account_id: str, asset: str 
     if asset is not None and (tenant, asset) not in read_assets(connection, {tenant}):
         return Refused(reason=Reason.ASSET_NOT_FOUND, figures={"asset": asset})
     return Refused(reason=Reason.ACCOUNT_NOT_FOUND, figures={"account_id": account_id, "asset": asset or ""})
-
-
-def _in_future(as_of: datetime, now: datetime) -> Refused:
-    return Refused(reason=Reason.INSTANT_IN_FUTURE, figures={"as_of": as_of, "now": now})
 
 
 def _beginning(filters: tuple[str, ...], token: str) -> int | Refused | None:

@@ -12,9 +12,11 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
-from ledger.chain import as_json, instant_text
+from ledger.chain import instant_text
+from ledger.charges import charge_of
 from ledger.chart import Code, Source
 from ledger.ids import AccountKey
+from ledger.json_text import as_json, whole
 from ledger.model import (
     NO_MEMO,
     Account,
@@ -60,7 +62,7 @@ def account_of(row: Sequence[Any]) -> Account:
         lots=lots,
         as_of=as_of,
         status=_STATUSES[status],
-        terms=NO_TERMS if terms is None else _terms_of(json.loads(terms)),
+        terms=NO_TERMS if terms is None else terms_of(terms),
     )
 
 
@@ -91,21 +93,22 @@ def account_row(key: AccountKey, account: Account) -> Values:
 
 def asset_of(row: Sequence[Any]) -> Asset:
     """An asset from its row."""
-    tenant, asset, scale, policy = row
+    tenant, asset, scale, policy, prices = row
     known = NO_POLICY if policy is None else _policy_of(json.loads(policy))
-    return Asset(tenant=tenant, asset=asset, scale=scale, policy=known)
+    return Asset(tenant=tenant, asset=asset, scale=scale, policy=known, prices=prices)
 
 
 def asset_row(asset: Asset) -> Values:
     """The row of an asset."""
     policy = None if asset.policy == NO_POLICY else as_json(_policy_json(asset.policy))
-    return {"tenant": asset.tenant, "asset": asset.asset, "scale": asset.scale, "policy": policy}
+    named = {"tenant": asset.tenant, "asset": asset.asset}
+    return {**named, "scale": asset.scale, "policy": policy, "prices": asset.prices}
 
 
 def lot_of(row: Sequence[Any]) -> Lot:
     """A lot from its row."""
     (_, number, granted, remaining, held, spent, reclaimed, effective_at, expires_at) = row[:9]
-    (cost, priority, _, source, currency, scope) = row[9:15]
+    (cost, deferred, recognised, lapsed, priority, _, source, currency, scope, package) = row[9:19]
     terms = LotTerms(
         source=_SOURCES[source],
         priority=priority,
@@ -113,6 +116,7 @@ def lot_of(row: Sequence[Any]) -> Lot:
         expires_at=expires_at,
         cost=None if cost is None else Money(minor_units=cost, currency=currency),
         scope=() if scope is None else tuple(scope.split(" ")),
+        package=package or "",
     )
     return Lot(
         number=number,
@@ -122,12 +126,15 @@ def lot_of(row: Sequence[Any]) -> Lot:
         held=held,
         spent=spent,
         reclaimed=reclaimed,
+        deferred=deferred or 0,
+        recognised=recognised or 0,
+        lapsed=lapsed or 0,
     )
 
 
 def lot_amounts(key: AccountKey, lot: Lot) -> Values:
     """What of the row of a lot changes as long as it stays open."""
-    return {
+    row = {
         "account_key": key,
         "lot": lot.number,
         "remaining": lot.remaining,
@@ -135,6 +142,9 @@ def lot_amounts(key: AccountKey, lot: Lot) -> Values:
         "spent": lot.spent,
         "reclaimed": lot.reclaimed,
     }
+    if lot.terms.cost is not None:
+        row["deferred"], row["recognised"], row["lapsed"] = lot.deferred, lot.recognised, lot.lapsed
+    return row
 
 
 def lot_change(key: AccountKey, lot: Lot) -> Values:
@@ -156,21 +166,23 @@ def lot_row(key: AccountKey, lot: Lot) -> Values:
         row["cost"], row["currency"] = terms.cost.minor_units, terms.cost.currency
     if terms.scope:
         row["scope"] = " ".join(terms.scope)
+    if terms.package:
+        row["package"] = terms.package
     return row
 
 
 def hold_of(row: Sequence[Any]) -> Hold:
-    """A hold from its row; what it has drawn is stored as "lot:amount" pairs, without a lot for what a plan covers."""
+    """A hold from its row."""
     (_, number, amount, captured, tolerance, placed_at, expires_at, due_at, ended_at) = row[:9]
-    (_, state, held_lots, drawn, operation) = row[9:14]
-    pairs = (pair.split(":") for pair in drawn.split(" ") if pair)
+    (_, state, held_lots, drawn, operation, lot) = row[9:15]
     return Hold(
         number=number,
         operation=operation or "",
+        lot=lot,
         amount=amount,
         captured=captured,
         tolerance=tolerance,
-        drawn=tuple(Draw(lot=int(lot) if lot else None, amount=int(amount)) for lot, amount in pairs),
+        drawn=drawn_of(drawn),
         held_lots=HeldLots(held_lots),
         placed_at=placed_at,
         expires_at=expires_at,
@@ -178,6 +190,12 @@ def hold_of(row: Sequence[Any]) -> Hold:
         state=HoldState(state),
         ended_at=ended_at,
     )
+
+
+def drawn_of(text: str) -> tuple[Draw, ...]:
+    """What a hold has drawn: "lot:amount" pairs, without a lot for what a plan covers."""
+    pairs = (pair.split(":") for pair in text.split(" ") if pair)
+    return tuple(Draw(lot=int(number) if number else None, amount=int(part)) for number, part in pairs)
 
 
 def hold_change(key: AccountKey, hold: Hold) -> Values:
@@ -205,15 +223,20 @@ def hold_row(key: AccountKey, hold: Hold) -> Values:
     row["held_lots"], row["placed_at"] = hold.held_lots, instant_text(hold.placed_at)
     if hold.operation:
         row["operation"] = hold.operation
+    if hold.lot is not None:
+        row["lot"] = hold.lot
     return row
 
 
 def line_of(row: Row[Any]) -> Line:
     """A line from its row."""
-    left = None
+    left = cost = None
     if row.lot is not None:
         left = Left(row.lot_remaining, row.lot_held, row.lot_spent, row.lot_reclaimed)
-    return Line(debit=_CODES[row.debit], credit=_CODES[row.credit], amount=row.amount, lot=row.lot, left=left)
+        if row.cost is not None:
+            cost = Money(minor_units=row.cost, currency=row.currency)
+    debit, credit = _CODES[row.debit], _CODES[row.credit]
+    return Line(debit=debit, credit=credit, amount=row.amount, lot=row.lot, left=left, cost=cost)
 
 
 def line_row(entry: Entry, n: int, line: Line) -> Values:
@@ -229,6 +252,8 @@ def line_row(entry: Entry, n: int, line: Line) -> Values:
     if line.left is not None:
         row["lot"] = line.lot
         row["lot_remaining"], row["lot_held"], row["lot_spent"], row["lot_reclaimed"] = line.left
+        if line.cost is not None:
+            row["cost"], row["currency"] = line.cost.minor_units, line.cost.currency
     return row
 
 
@@ -247,7 +272,7 @@ def entry_of(row: Row[Any], lines: tuple[Line, ...]) -> Entry:
         owed=row.owed,
         pending=row.pending,
         lines=lines,
-        made=() if row.made is None else tuple(_made_of(made) for made in json.loads(row.made)),
+        made=() if row.made is None else made_of(row.made),
         operation=row.operation or "",
         hold=row.hold,
         hold_expires_at=row.hold_expires_at,
@@ -257,6 +282,7 @@ def entry_of(row: Row[Any], lines: tuple[Line, ...]) -> Entry:
         lots_expire_at=row.lots_expire_at,
         peer=None if row.peer_key is None else (AccountKey(row.peer_key), row.peer_seq),
         memo=_memo_of(row),
+        charge=None if row.charge is None else charge_of(json.loads(row.charge)),
         hash=row.hash,
     )
 
@@ -292,9 +318,16 @@ def entry_row(entry: Entry) -> Values:
         row["revokes"] = entry.revokes
     if entry.peer is not None:
         row["peer_key"], row["peer_seq"] = entry.peer
-    if entry.made:
-        row["made"] = as_json([_made_json(made) for made in entry.made])
+    if entry.made or entry.charge is not None:
+        row |= _content_values(entry)
     return row
+
+
+def _content_values(entry: Entry) -> Values:
+    return {
+        "made": as_json([_made_json(made) for made in entry.made]) if entry.made else None,
+        "charge": None if entry.charge is None else entry.charge.text,
+    }
 
 
 def _memo_values(memo: Memo) -> Values:
@@ -307,7 +340,7 @@ def _memo_values(memo: Memo) -> Values:
 
 
 def spent_row(key: AccountKey, spent: Spent) -> Values:
-    """The row of what an entry moved under a spend limit."""
+    """The row of what an entry moved under a spend limit, or by a rate card."""
     return {
         "account_key": key,
         "seq": spent.seq,
@@ -326,8 +359,18 @@ def _memo_of(row: Row[Any]) -> Memo:
         description=row.description or "",
         reference=row.reference or "",
         actor=row.actor or "",
-        metadata={} if row.metadata is None else json.loads(row.metadata),
+        metadata={} if row.metadata is None else metadata_of(row.metadata),
     )
+
+
+def metadata_of(text: str) -> Mapping[str, str]:
+    """What a caller wanted written beside an entry, as it is kept."""
+    return dict(json.loads(text))
+
+
+def spent_of(row: Row[Any]) -> Spent:
+    """What an entry moved under a spend limit, or by a rate card, from its row."""
+    return Spent(name=row.name, seq=row.seq, at=row.counts_at, change=row.change, used=row.used, limit=row.limit_amount)
 
 
 def _text_or_none(instant: datetime | None) -> str | None:
@@ -349,7 +392,9 @@ def _span_of(microseconds: int | None) -> timedelta | None:
 
 def _made_json(made: MadeLot) -> Values:
     terms = made.terms
+    taken_from = {} if made.taken_from is None else {"taken_from": made.taken_from}
     return {
+        **taken_from,
         "number": made.number,
         "granted": made.granted,
         "source": terms.source.value,
@@ -358,20 +403,33 @@ def _made_json(made: MadeLot) -> Values:
         "expires_at": _text_or_none(terms.expires_at),
         "cost": None if terms.cost is None else [terms.cost.minor_units, terms.cost.currency],
         "scope": list(terms.scope),
+        "package": terms.package,
     }
+
+
+def made_of(text: str) -> tuple[MadeLot, ...]:
+    """The lots that an entry made, as they are kept."""
+    return tuple(_made_of(made) for made in json.loads(text))
 
 
 def _made_of(kept: Mapping[str, Any]) -> MadeLot:
     cost = kept["cost"]
     terms = LotTerms(
         source=Source(kept["source"]),
-        priority=kept["priority"],
+        priority=whole(kept["priority"]),
         effective_at=datetime.fromisoformat(kept["effective_at"]),
         expires_at=_instant_of(kept["expires_at"]),
-        cost=None if cost is None else Money(minor_units=cost[0], currency=cost[1]),
+        cost=None if cost is None else Money(minor_units=whole(cost[0]), currency=cost[1]),
         scope=tuple(kept["scope"]),
+        package=kept["package"],
     )
-    return MadeLot(number=kept["number"], granted=kept["granted"], terms=terms)
+    taken_from = kept.get("taken_from")
+    return MadeLot(
+        number=whole(kept["number"]),
+        granted=whole(kept["granted"]),
+        terms=terms,
+        taken_from=None if taken_from is None else whole(taken_from),
+    )
 
 
 def _terms_json(terms: AccountTerms) -> Values:
@@ -394,7 +452,9 @@ def _terms_json(terms: AccountTerms) -> Values:
     }
 
 
-def _terms_of(kept: Mapping[str, Any]) -> AccountTerms:
+def terms_of(text: str) -> AccountTerms:
+    """The terms of an account as they are kept."""
+    kept = json.loads(text)
     return AccountTerms(
         overdraft_limit=kept["overdraft_limit"],
         unlimited=kept["unlimited"],
@@ -422,6 +482,7 @@ def _policy_json(policy: AssetPolicy) -> Values:
         if welcome is None
         else {"amount": welcome.amount, "source": welcome.source.value, "ttl_us": _span_json(welcome.ttl)},
         "free_credits_repay_debt": policy.free_credits_repay_debt,
+        "default_card": policy.default_card,
     }
 
 
@@ -433,4 +494,5 @@ def _policy_of(kept: Mapping[str, Any]) -> AssetPolicy:
         if welcome is None
         else Welcome(amount=welcome["amount"], source=Source(welcome["source"]), ttl=_span_of(welcome["ttl_us"])),
         free_credits_repay_debt=kept["free_credits_repay_debt"],
+        default_card=kept["default_card"],
     )

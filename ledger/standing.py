@@ -5,6 +5,7 @@ from datetime import datetime
 
 from ledger.model import Account, AccountName, Hold, Lot
 from ledger.outcome import Refused, Spending, room_frees_at
+from ledger.pricing import Charge
 from ledger.terms import SpendLimit
 
 
@@ -94,12 +95,16 @@ class HoldPage:
 class Checked:
     """Whether something may be spent.
 
+    amount      what it costs, smallest units
+    charge      how that was computed; None: it was given
     allowed     True if it could be deducted now
     available   how much could be spent for the operation now: lots, overdraft and spend limits counted
     shortfall   what is missing to the amount; 0 if nothing is
     refusal     why it is not allowed; None if it is
     """
 
+    amount: int
+    charge: Charge | None
     allowed: bool
     available: int
     shortfall: int

@@ -182,12 +182,14 @@ class Store:
         self._writer = writer
 
     @contextmanager
-    def begin(self) -> Iterator[Connection]:
+    def begin(self, *, alone: bool) -> Iterator[Connection]:
         """What a batch is read and written with; the block commits it itself.
 
         As long as servers do not collide, nothing is locked: the entry number is the lock.
+
+        alone   more is written than the batch, and both or nothing
         """
-        start = self._database.write if self._locked_batches else self._database.write_at_once
+        start = self._database.write if alone or self._locked_batches else self._database.write_at_once
         with start() as connection:
             yield connection
         self._locked_batches = max(self._locked_batches - 1, 0)
@@ -349,6 +351,7 @@ class _Part:
     found_by: tuple[str, ...] = ()
 
 
+_AMOUNTS_OF_LOT: Final = ("remaining", "held", "spent", "reclaimed", "deferred", "recognised", "lapsed")
 # The entries go first: if another writer was faster, nothing else is written in vain.
 _PARTS: Final = {
     "entries": _Part(entries),
@@ -361,10 +364,8 @@ _PARTS: Final = {
     ),
     "new_lots": _Part(lots),
     # Apart from those below, because SQLite writes an index anew whenever a column of it is set, to whatever value.
-    "lots": _Part(lots, ("remaining", "held", "spent", "reclaimed"), ("account_key", "lot")),
-    "ended_lots": _Part(
-        lots, ("remaining", "held", "spent", "reclaimed", "expires_at", "open"), ("account_key", "lot")
-    ),
+    "lots": _Part(lots, _AMOUNTS_OF_LOT, ("account_key", "lot")),
+    "ended_lots": _Part(lots, (*_AMOUNTS_OF_LOT, "expires_at", "open"), ("account_key", "lot")),
     "new_holds": _Part(holds),
     "holds": _Part(
         holds,

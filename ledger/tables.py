@@ -6,6 +6,7 @@ proves what a constraint could only hope for. What a decision rests on are two k
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -129,6 +130,24 @@ assets = Table(
     Column("asset", String, primary_key=True),
     Column("scale", Integer, nullable=False),
     Column("policy", Text),
+    # Raised by every change of the rate cards, so that whoever remembers them knows whether they are still these.
+    Column("prices", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What usage of an asset costs. A version is never changed.
+rate_cards = Table(
+    "rate_cards",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("asset", String, primary_key=True),
+    Column("card", String, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("effective_at", Instant, nullable=False),
+    # That of the asset's `prices` with which it came.
+    Column("revision", BigInteger, nullable=False),
+    Column("period", String),
+    Column("terms", Text, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -184,6 +203,7 @@ entries = Table(
     Column("metadata", String),
     Column("operation", String),
     Column("made", Text),
+    Column("charge", Text),
     UniqueConstraint("account_key", "request_id"),
     _index_of_some("entries", "account_key", "refunds"),
     _index_of_some("entries", "account_key", "hold"),
@@ -204,6 +224,8 @@ lines = Table(
     Column("lot_held", BigInteger),
     Column("lot_spent", BigInteger),
     Column("lot_reclaimed", BigInteger),
+    Column("cost", BigInteger),
+    Column("currency", String),
     Column("n", Integer, primary_key=True, autoincrement=False),
     Column("debit", String, nullable=False),
     Column("credit", String, nullable=False),
@@ -227,14 +249,23 @@ lots = Table(
     Column("effective_at", Instant, nullable=False),
     Column("expires_at", Instant),
     Column("cost", BigInteger),
+    # Where the cost is; of a lot that cost nothing, nowhere.
+    Column("deferred", BigInteger),
+    Column("recognised", BigInteger),
+    Column("lapsed", BigInteger),
     Column("priority", Integer, nullable=False),
     Column("open", Integer, nullable=False),
     Column("source", String, nullable=False),
     Column("currency", String),
     Column("scope", Text),
+    Column("package", String),
     CheckConstraint(
         "remaining >= 0 AND held >= 0 AND spent >= 0 AND reclaimed >= 0 AND remaining + held + spent <= granted",
         name="never_negative",
+    ),
+    CheckConstraint(
+        "deferred >= 0 AND recognised >= 0 AND lapsed >= 0 AND deferred + recognised + lapsed <= cost",
+        name="cost_conserved",
     ),
     Index("ix_lots_open", "account_key", postgresql_where=text("open = 1"), sqlite_where=text("open = 1")),
     Index("ix_lots_expiring", "expires_at", postgresql_where=text("open = 1"), sqlite_where=text("open = 1")),
@@ -258,13 +289,14 @@ holds = Table(
     Column("held_lots", String, nullable=False),
     Column("drawn", String, nullable=False),
     Column("operation", String),
-    CheckConstraint("amount > 0 AND captured >= 0 AND tolerance >= 0", name="amount_positive"),
+    Column("lot", BigInteger),
+    CheckConstraint("amount >= 0 AND captured >= 0 AND tolerance >= 0", name="never_negative"),
     Index("ix_holds_open", "account_key", postgresql_where=text("open = 1"), sqlite_where=text("open = 1")),
     Index("ix_holds_due", "due_at", postgresql_where=text("open = 1"), sqlite_where=text("open = 1")),
     sqlite_with_rowid=False,
 )
 
-# How each entry moved what is counted under each spend limit.
+# How each entry moved what is counted: under each spend limit, and by rate cards, which have no limit.
 spending = Table(
     "spending",
     metadata,
@@ -274,7 +306,7 @@ spending = Table(
     Column("counts_at", Instant, nullable=False),
     Column("change", BigInteger, nullable=False),
     Column("used", Exact, nullable=False),
-    Column("limit_amount", BigInteger, nullable=False),
+    Column("limit_amount", BigInteger),
     Index("ix_spending_name", "account_key", "name", "counts_at", "seq"),
     sqlite_with_rowid=False,
 )
@@ -314,4 +346,96 @@ writers = Table(
     Column("writer", Integer, primary_key=True, autoincrement=False),
     Column("holder", Uuid),
     Column("renewed_at", Instant, nullable=False),
+)
+
+
+# What follows is of sales. Each value is kept as JSON, with the columns that it is looked up by; whoever changes a row
+# names the version that was read.
+def _kept_as_a_body(name: str, *columns: Column[Any] | Index) -> Table:
+    body = (Column("version", BigInteger, nullable=False), Column("body", Text, nullable=False))
+    return Table(name, metadata, *columns, *body, sqlite_with_rowid=False)
+
+
+packages = _kept_as_a_body(
+    "packages", Column("tenant", String, primary_key=True), Column("package", String, primary_key=True)
+)
+
+plans = _kept_as_a_body("plans", Column("tenant", String, primary_key=True), Column("plan", String, primary_key=True))
+
+orders = _kept_as_a_body(
+    "orders",
+    Column("order_id", String, primary_key=True),
+    Column("tenant", String, nullable=False),
+    Column("account_id", String, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("look_again_at", Instant),
+    Index("ix_orders_account_id", "tenant", "account_id", "created_at", "order_id"),
+    Index("ix_orders_created_at", "tenant", "created_at", "order_id"),
+    Index("ix_orders_look_again_at", "look_again_at"),
+)
+
+subscriptions = _kept_as_a_body(
+    "subscriptions",
+    Column("subscription", String, primary_key=True),
+    Column("tenant", String, nullable=False),
+    Column("account_id", String, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Index("ix_subscriptions_account_id", "tenant", "account_id", "created_at"),
+)
+
+customers = _kept_as_a_body(
+    "customers",
+    Column("tenant", String, primary_key=True),
+    Column("account_id", String, primary_key=True),
+    Column("customer", String, nullable=False),
+    Index("ix_customers_customer", "customer"),
+)
+
+recharges = _kept_as_a_body(
+    "recharges",
+    Column("tenant", String, primary_key=True),
+    Column("account_id", String, primary_key=True),
+    Column("asset", String, primary_key=True),
+    Column("enabled", Integer, nullable=False),
+    Column("below", BigInteger, nullable=False),
+    Column("order_id", String, nullable=False),
+    Column("retry_at", Instant),
+)
+
+# What the provider's names belong to: an order, or a subscription by its own name.
+refs = Table(
+    "refs",
+    metadata,
+    Column("ref", String, primary_key=True),
+    Column("owner", String, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+stripe_events = Table(
+    "stripe_events",
+    metadata,
+    Column("event_id", String, primary_key=True),
+    Column("created_at", Instant, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("alarm_at", Instant),
+    Column("type", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("livemode", Integer, nullable=False),
+    Column("order_id", String, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Index("ix_stripe_events_state", "state", "created_at", "event_id"),
+    Index("ix_stripe_events_created_at", "created_at", "event_id"),
+    Index("ix_stripe_events_alarm_at", "alarm_at"),
+    sqlite_with_rowid=False,
+)
+
+# What events that are set aside wait for.
+event_refs = Table(
+    "event_refs",
+    metadata,
+    Column("ref", String, primary_key=True),
+    Column("event_id", String, primary_key=True),
+    Index("ix_event_refs_event_id", "event_id"),
+    sqlite_with_rowid=False,
 )

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
-from typing import Final
+from typing import ClassVar, Final
 from zoneinfo import ZoneInfo
 
 from ledger.chart import Source
@@ -44,6 +45,33 @@ class SpendLimit:
         """True if spending for the operation counts."""
         return not self.operation or covers(self.operation, operation)
 
+    @property
+    def set_by(self) -> int:
+        """The number of the entry that set it."""
+        return int(self.counted_as.rpartition("@")[2])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counter:
+    """What a rate card counts of an account's use, in a stretch of time.
+
+    window       HOUR, DAY or MONTH
+    counted_as   under what it is kept, beside what limits count
+    """
+
+    length: ClassVar[None] = None
+    window: Window
+    counted_as: str
+
+
+@lru_cache(maxsize=10_000)
+def counter_of(card: str, unit: str, period: Window, time_zone: str) -> Counter:
+    """What a rate card counts of a unit. With another period or time zone it begins anew, as limits do.
+
+    No limit is counted under such a name.
+    """
+    return Counter(window=period, counted_as=f"price:{card}:{unit}:{period}:{time_zone}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountTerms:
@@ -51,7 +79,7 @@ class AccountTerms:
 
     overdraft_limit   how far `owed` may go when a deduction finds too little; 0: not at all
     unlimited         a plan covers all use; it is recorded but takes nothing
-    time_zone         of the windows of spend limits, an IANA name
+    time_zone         of the windows of spend limits and of the periods of rate cards, an IANA name
     """
 
     overdraft_limit: int = 0
@@ -83,11 +111,13 @@ class AssetPolicy:
 
     auto_open                   the first change that names an account opens it
     free_credits_repay_debt     grants that debit promotions repay what is owed, as paid ones always do
+    default_card                the rate card that prices usage which no other covers; empty: none does
     """
 
     auto_open: bool = False
     welcome: Welcome | None = None
     free_credits_repay_debt: bool = False
+    default_card: str = ""
 
 
 NO_POLICY: Final = AssetPolicy()
@@ -100,13 +130,19 @@ def covers(pattern: str, operation: str) -> bool:
     return pattern == operation
 
 
-def window_start(limit: SpendLimit, time_zone: str, at: datetime) -> datetime:
+def window_start(limit: SpendLimit | Counter, time_zone: str, at: datetime) -> datetime:
     """The first instant of the window that `at` lies in."""
     if limit.length is not None:
         # What was spent exactly one length ago has left the window.
         return at - limit.length + timedelta.resolution
+    return _calendar_start(limit.window, time_zone, at)
+
+
+# All that a batch counts lies in the same few windows, at the same instant.
+@lru_cache(maxsize=1_000)
+def _calendar_start(window: Window, time_zone: str, at: datetime) -> datetime:
     local = at.astimezone(ZoneInfo(time_zone))
-    match limit.window:
+    match window:
         case Window.HOUR:
             begins = local.replace(minute=0, second=0, microsecond=0)
         case Window.DAY:

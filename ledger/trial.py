@@ -133,6 +133,12 @@ class TrialBalances:
         self, connection: Connection, at: datetime, tenant: str | None
     ) -> Iterator[tuple[AccountName, Entry]]:
         """What had lapsed up to an instant and is not written yet."""
+        for draft in self.unwritten_drafts(connection, at, tenant):
+            for entry in draft.entries:
+                yield draft.account.name, entry
+
+    def unwritten_drafts(self, connection: Connection, at: datetime, tenant: str | None) -> Iterator[Draft]:
+        """The same, as the drafts of the accounts."""
         due = overdue_accounts(at).subquery("due")
         wanted = select(accounts.c.account_key).where(accounts.c.account_key.in_(select(due.c.account_key)))
         if tenant is not None:
@@ -144,8 +150,7 @@ class TrialBalances:
             states, _ = self._loader.load(connection, settled, lambda: at)
             for state in states.values():
                 if state.account is not None:
-                    for entry in Draft(state, state.account, at, recorded=False).entries:
-                        yield state.account.name, entry
+                    yield Draft(state, state.account, at, recorded=False)
 
 
 def checkpoint_books(connection: Connection, tenant: str) -> dict[tuple[str, datetime], Sums]:

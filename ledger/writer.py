@@ -10,7 +10,7 @@ from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeGuard, TypeVar
 from uuid import uuid4
 
 import structlog
@@ -27,6 +27,10 @@ ATTEMPTS_MAX: Final = 200
 # What is tried alone has been tried with others before.
 ATTEMPTS_ALONE_MAX: Final = 10
 _PAUSE_BETWEEN_ATTEMPTS_S: Final = 0.01
+_TRIES_MAX: Final = 20
+_PAUSE_BETWEEN_TRIES_S: Final = 0.005
+
+Answered = TypeVar("Answered")
 
 log = structlog.get_logger()
 
@@ -49,6 +53,26 @@ class StoppingError(NotDoneError):
 
 class DeadlinePassedError(NotDoneError):
     """The caller's deadline passed before the operation was decided; nothing was written."""
+
+
+class StaleError(Exception):
+    """What a batch was to write beside its operations rests on something that has changed; nothing of it was done.
+
+    To be raised by `Batch.also`, and caught by whoever made the batch, who reads and decides again.
+    """
+
+
+def decided_again(act: Callable[[], Answered]) -> Answered:
+    """What an action that reads, decides and writes answers, once nobody is faster.
+
+    raises   NotDoneError if somebody is, again and again
+    """
+    for attempt in range(_TRIES_MAX):
+        try:
+            return act()
+        except (StaleError, CollisionError):
+            time.sleep(random.uniform(0, _PAUSE_BETWEEN_TRIES_S) * attempt)  # noqa: S311 -- no secret
+    raise NotDoneError(f"others were faster {_TRIES_MAX} times")
 
 
 class IncidentError(Exception):
@@ -96,6 +120,11 @@ class Waiting:
         """All that is to be done."""
         return self.work.operations if isinstance(self.work, Batch) else (self.work,)
 
+    @property
+    def is_alone(self) -> bool:
+        """True if it shares its transaction with nothing else."""
+        return isinstance(self.work, Batch) and self.work.also is not None
+
     def is_given_up(self) -> bool:
         """True if the caller has gone or the deadline has passed."""
         return self.answer.cancelled() or (self.deadline is not None and self.deadline <= time.monotonic())
@@ -119,6 +148,16 @@ def deliver(outcomes: Delivery) -> None:
         except InvalidStateError:
             # The caller gave up at this very moment.
             continue
+
+
+class WriterObserver(Protocol):
+    """Who wants to know how batches fare. Called in the writer's thread; quick, and never raising."""
+
+    def batch_done(self, operations: int, seconds: float) -> None:
+        """A batch is decided, and written or given up."""
+
+    def batch_collided(self) -> None:
+        """A batch is decided again, because another writer was faster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +192,7 @@ class Writer:
 
     clock        tells now, in UTC
     deliver_all  is handed the outcomes of a batch in the writer's thread, once they are durable
+    observer     is told of batches; None: nobody is
     """
 
     def __init__(
@@ -162,9 +202,10 @@ class Writer:
         *,
         clock: Callable[[], datetime],
         deliver_all: Callable[[Delivery], None] = deliver,
+        observer: WriterObserver | None = None,
     ) -> None:
         self._store, self._options = store, options
-        self._clock, self._deliver_all = clock, deliver_all
+        self._clock, self._deliver_all, self._observer = clock, deliver_all, observer
         self._queue: deque[Waiting] = deque()
         self._operations_waiting = 0
         self._changed = threading.Condition()
@@ -172,6 +213,11 @@ class Writer:
         self._wake_at = 1
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="scrip-writer", daemon=True)
+
+    @property
+    def operations_waiting(self) -> int:
+        """How many operations are in the queue."""
+        return self._operations_waiting
 
     def start(self) -> None:
         """Begins to take operations."""
@@ -242,9 +288,14 @@ class Writer:
         """What fits into one transaction; at least the first that waits, if any does."""
         batch: list[Waiting] = []
         operations = 0
-        while self._queue and (not batch or operations + len(self._queue[0].operations) <= self._options.batch_max):
+        while self._queue and (
+            not batch
+            or (operations + len(self._queue[0].operations) <= self._options.batch_max and not self._queue[0].is_alone)
+        ):
             batch.append(self._queue.popleft())
             operations += len(batch[-1].operations)
+            if batch[-1].is_alone:
+                break
         self._operations_waiting -= operations
         return batch
 
@@ -257,14 +308,20 @@ class Writer:
         except DatabaseUnavailableError as error:
             log.warning("batch_not_confirmed", operations=operations, error=str(error))
             outcomes = [(waiting.answer, NotDoneError(str(error))) for waiting in batch]
+        except StaleError as error:
+            # Only what is alone can be.
+            outcomes = [(batch[0].answer, error)]
         except Exception as error:
             if len(batch) > 1:
                 log.warning("batch_broke", operations=operations, exc_info=True)
                 return [outcome for waiting in batch for outcome in self._answered([waiting], ATTEMPTS_ALONE_MAX)]
             return [(batch[0].answer, self._broken(batch[0], error))]
+        took_s = time.perf_counter() - began
         if structlog.is_configured():
             # Unconfigured, as in a program that uses the ledger as a library, structlog prints even these.
-            log.debug("batch", operations=operations, ms=round((time.perf_counter() - began) * 1000, 2))
+            log.debug("batch", operations=operations, ms=round(took_s * 1000, 2))
+        if self._observer is not None:
+            self._observer.batch_done(operations, took_s)
         return outcomes
 
     def _broken(self, waiting: Waiting, error: Exception) -> Outcome:
@@ -274,7 +331,7 @@ class Writer:
         if isinstance(waiting.work, Batch) and not waiting.work.atomic and len(waiting.operations) > 1:
             log.warning("batch_broke", operations=len(waiting.operations), exc_info=error)
             return tuple(self._alone(replace(waiting, work=operation)) for operation in waiting.operations)
-        return _incident(waiting.operations[0], error)
+        return _incident(waiting.operations[0] if waiting.operations else None, error)
 
     def _alone(self, waiting: Waiting) -> Decided:
         ((_, outcome),) = self._answered([waiting], ATTEMPTS_ALONE_MAX)
@@ -290,6 +347,8 @@ class Writer:
             except CollisionError as error:
                 self._store.forget()
                 self._store.collided()
+                if self._observer is not None:
+                    self._observer.batch_collided()
                 log.info("batch_collided", operations=len(batch), attempt=attempt, error=str(error))
                 # Random, so that two writers do not collide again and again.
                 time.sleep(random.uniform(0, _PAUSE_BETWEEN_ATTEMPTS_S) * min(attempt, 4))  # noqa: S311 -- no secret
@@ -299,7 +358,8 @@ class Writer:
         raise CollisionError(f"other writers were faster {attempts_max} times")
 
     def _attempt(self, batch: list[Waiting]) -> Delivery:
-        with self._store.begin() as connection:
+        also = batch[0].work.also if isinstance(batch[0].work, Batch) else None
+        with self._store.begin(alone=also is not None) as connection:
             operations = [operation for waiting in batch for operation in waiting.operations]
             changes, now = self._store.load(connection, operations, self._clock)
             changes.settle(now)
@@ -307,10 +367,14 @@ class Writer:
             for waiting in batch:
                 changes, outcome = _decide(changes, waiting, now)
                 decided.append((waiting.answer, outcome))
-            if changes.entries:
-                confirmed = self._store.save(connection, changes, now)
-                # Nothing is left to commit where each statement is a transaction of its own.
-                connection.commit()
+            confirmed = self._store.save(connection, changes, now) if changes.entries else None
+            if also is not None and _is_done(decided[0][1]):
+                also(connection, decided[0][1])
+            elif confirmed is None:
+                return decided
+            # Nothing is left to commit where each statement is a transaction of its own.
+            connection.commit()
+            if confirmed is not None:
                 self._store.remember(confirmed)
         return decided
 
@@ -331,6 +395,11 @@ def _decide(changes: Changes, waiting: Waiting, now: datetime) -> tuple[Changes,
             return changes, (blamed(outcome, index),) * len(waiting.work.operations)
         outcomes.append(outcome)
     return tried, tuple(outcomes)
+
+
+def _is_done(outcome: Outcome) -> TypeGuard[tuple[Decided, ...]]:
+    """True if all operations of an atomic batch are accepted."""
+    return isinstance(outcome, tuple) and all(isinstance(one, Accepted) for one in outcome)
 
 
 def blamed(outcome: Decided, index: int) -> Decided:
@@ -356,10 +425,11 @@ def _decide_one(changes: Changes, operation: Operation, now: datetime) -> Decide
     return outcome
 
 
-def _incident(operation: Operation, error: Exception) -> IncidentError:
+def _incident(operation: Operation | None, error: Exception) -> IncidentError:
     """Logs a bug under a new id. What callers attach to an operation stays out of the log."""
     incident = IncidentError(uuid4().hex)
-    log.error("operation_broke", incident_id=incident.incident_id, operation=_shown(operation), exc_info=error)
+    shown = None if operation is None else _shown(operation)
+    log.error("operation_broke", incident_id=incident.incident_id, operation=shown, exc_info=error)
     return incident
 
 

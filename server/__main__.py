@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,11 +22,12 @@ from server.config import (
     option_name,
     read_file,
     setting_options,
+    shown_secrets,
     variable_name,
 )
 from server.log import log_as
 from server.output import Format, format_option, rendered
-from server.port import PortTakenError
+from server.port import PortTakenError, with_port
 from server.serving import Ending, on_signals, serve_until_told
 from server.supervisor import WorkerRefusedError, check_workers, supervise
 
@@ -37,7 +39,8 @@ _SOURCES: Final = {
 }
 _SERVE_SETTINGS: Final = (
     "listen", "database", "workers", "batch_max", "linger_ms", "queue_max", "readers", "connection_age_s", "sweep_s",
-    "drain_s", "log_level", "log_format",
+    "drain_s", "http_listen", "public_url", "link_secret", "stripe_api_key", "stripe_webhook_secret", "stripe_api_base",
+    "returned_credits", "recharge_s", "log_level", "log_format",
 )  # fmt: skip
 
 log = structlog.get_logger()
@@ -57,7 +60,15 @@ def main(context: click.Context, config_path: str | None) -> None:
     """
     settings, file = read_file(config_path)
     context.obj = file
-    context.default_map = dict.fromkeys(main.commands, settings)
+    context.default_map = _defaults(main, settings)
+
+
+def _defaults(group: click.Group, settings: dict[str, Any]) -> dict[str, Any]:
+    """What the file says, for every command of a group and of the groups in it."""
+    return {
+        name: {**settings, **_defaults(command, settings)} if isinstance(command, click.Group) else settings
+        for name, command in group.commands.items()
+    }
 
 
 @main.command()
@@ -84,21 +95,24 @@ async def _serve(settings: Settings) -> None:
     ending = Ending()
     on_signals(ending.tell)
     server = Server(settings)
-    host = settings.listen.rpartition(":")[0]
-    await serve_until_told(
-        server, ending, drain_s=settings.drain_s, began=lambda: _began(settings, f"{host}:{server.port}")
-    )
+
+    def began() -> None:
+        http = with_port(settings.http_listen, server.http_port) if settings.http_listen else ""
+        _began(settings, with_port(settings.listen, server.port), http)
+
+    await serve_until_told(server, ending, drain_s=settings.drain_s, began=began)
 
 
 async def _serve_with_workers(settings: Settings) -> None:
     ending = Ending()
     on_signals(ending.tell)
-    await supervise(settings, ending, lambda listen: _began(settings, listen))
+    await supervise(settings, ending, partial(_began, settings))
 
 
-def _began(settings: Settings, listen: str) -> None:
+def _began(settings: Settings, listen: str, http_listen: str) -> None:
     database = shown_url(parse_url(settings.database))
-    log.info("serving", listen=listen, database=database, workers=settings.workers, pid=os.getpid())
+    addresses = {"listen": listen, "http_listen": http_listen} if http_listen else {"listen": listen}
+    log.info("serving", **addresses, database=database, workers=settings.workers, pid=os.getpid())
     click.echo(_welcome(listen))
 
 
@@ -140,7 +154,7 @@ def config(context: click.Context, /, form: Format, **flags: Any) -> None:
         flags["database"] = shown_url(parse_url(flags["database"]))
     except DatabaseMisusedError as error:
         raise click.ClickException(str(error)) from error
-    for name, value in sorted(flags.items()):
+    for name, value in sorted(shown_secrets(flags).items()):
         source = context.get_parameter_source(name) or click.core.ParameterSource.DEFAULT
         told = _SOURCES[source].format(flag=option_name(name), variable=variable_name(name), file=context.obj)
         rows.append({"setting": name, "value": value, "from": told})

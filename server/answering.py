@@ -28,6 +28,7 @@ log = structlog.get_logger()
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Service = TypeVar("Service", bound=type)
+NoteCall = Callable[[str, str, float], None]
 Arguments = ParamSpec("Arguments")
 Found = TypeVar("Found")
 
@@ -60,13 +61,25 @@ class Reader:
 def answering(service: Service) -> Service:
     """Makes every handler of a service end with an answer, a status with details, or an INTERNAL that tells nothing.
 
-    Handlers are wrapped once, when the class is made; a server interceptor would cost every call.
+    Handlers are wrapped once, when the class is made; a server interceptor would cost every call. Each call that ends
+    is told to `note_call` of the service: the method, the name of its code, and the seconds it took.
     """
     for name, handler in list(vars(service).items()):
         if name[0].isupper():
             wrap = _answered_all if inspect.isasyncgenfunction(handler) else _answered
             setattr(service, name, wrap(name, handler))
+    service.note_call = staticmethod(_log_call)  # type: ignore[attr-defined]  # of any class
     return service
+
+
+def noting(service: Any, note: NoteCall) -> None:  # noqa: ANN401 -- any that `answering` has made
+    """Has the calls of one service told to somebody else too."""
+
+    def note_call(method: str, code: str, seconds: float) -> None:
+        _log_call(method, code, seconds)
+        note(method, code, seconds)
+
+    service.note_call = note_call
 
 
 def told(name: str, error: Exception) -> Status:
@@ -89,7 +102,7 @@ def _answered(name: str, handler: Callable[[Any, Any, Context], Any]) -> Callabl
             code = code_of(status).name
             await abort(context, status)
         finally:
-            _log_call(name, code, began)
+            self.note_call(name, code, time.perf_counter() - began)
 
     return answered
 
@@ -111,13 +124,13 @@ def _answered_all(
             code = code_of(status).name
             await abort(context, status)
         finally:
-            _log_call(name, code, began)
+            self.note_call(name, code, time.perf_counter() - began)
 
     return answered
 
 
-def _log_call(name: str, code: str, began: float) -> None:
-    log.debug("rpc", method=name, code=code, ms=(time.perf_counter() - began) * 1000)
+def _log_call(method: str, code: str, seconds: float) -> None:
+    log.debug("rpc", method=method, code=code, ms=seconds * 1000)
 
 
 def _incident(name: str, error: Exception) -> IncidentError:

@@ -35,6 +35,7 @@ from ledger import (
     public_id,
 )
 from server.messages import balance_after
+from server.price_messages import tell_charge
 from server.times import timestamp
 
 
@@ -112,14 +113,25 @@ def _grant(answered: Answered) -> credit_pb.GrantResponse:
 
 def _deduct(answered: Answered) -> credit_pb.CheckAndDeductResponse:
     entry = answered.entry
-    return credit_pb.CheckAndDeductResponse(
+    answer = credit_pb.CheckAndDeductResponse(
         deducted=entry.used, became_owed=entry.moved(Code.OWED, Code.REVENUE), **answered.change()
     )
+    if entry.charge is not None:
+        tell_charge(answer.charge, entry.charge)
+    return answer
 
 
 def _place_hold(answered: Answered) -> credit_pb.HoldResponse:
-    expires_at = timestamp(answered.entry.hold_expires_at)
-    return credit_pb.HoldResponse(hold_id=answered.hold_id(), expires_at=expires_at, **answered.change())
+    entry = answered.entry
+    answer = credit_pb.HoldResponse(
+        hold_id=answered.hold_id(),
+        expires_at=timestamp(entry.hold_expires_at),
+        held=entry.hold_held or 0,
+        **answered.change(),
+    )
+    if entry.charge is not None:
+        tell_charge(answer.charge, entry.charge)
+    return answer
 
 
 def _increase_hold(answered: Answered) -> credit_pb.IncreaseHoldResponse:
@@ -132,12 +144,15 @@ def _extend_hold(answered: Answered) -> credit_pb.ExtendHoldResponse:
 
 def _capture(answered: Answered) -> credit_pb.CaptureResponse:
     entry = answered.entry
-    return credit_pb.CaptureResponse(
+    answer = credit_pb.CaptureResponse(
         captured=entry.used,
         released=entry.moved(Code.HELD, Code.AVAILABLE),
         held=entry.hold_held or 0,
         **answered.change(),
     )
+    if entry.charge is not None:
+        tell_charge(answer.charge, entry.charge)
+    return answer
 
 
 def _release(answered: Answered) -> credit_pb.ReleaseResponse:
@@ -188,9 +203,10 @@ def _merge(answered: Answered) -> accounts_pb.MergeAccountsResponse:
 
 def _revoke(answered: Answered) -> accounts_pb.RevokeResponse:
     lines = answered.entry.lines
+    written_off = answered.entry.moved(Code.ADJUSTMENTS, Code.OWED)
     return accounts_pb.RevokeResponse(
-        revoked=sum(line.amount for line in lines),
-        became_owed=sum(line.amount for line in lines if line.debit is Code.OWED),
+        revoked=sum(line.amount for line in lines if line.lot is not None),
+        became_owed=sum(line.amount for line in lines if line.debit is Code.OWED) - written_off,
         **answered.change(),
     )
 

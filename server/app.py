@@ -14,10 +14,14 @@ from grpc_reflection.v1alpha import reflection
 from scrip.v1 import (
     account_service_pb2,
     account_service_pb2_grpc,
+    billing_service_pb2,
+    billing_service_pb2_grpc,
     credit_service_pb2,
     credit_service_pb2_grpc,
     ledger_service_pb2,
     ledger_service_pb2_grpc,
+    pricing_service_pb2,
+    pricing_service_pb2_grpc,
 )
 
 from ledger import (
@@ -29,13 +33,18 @@ from ledger import (
     utc_now,
 )
 from server.account_service import AccountService
-from server.answering import Reader
+from server.answering import Reader, noting
+from server.billing_side import BillingSide
 from server.changes import Changes
 from server.config import Settings
 from server.credit_service import CreditService
 from server.farewell import Farewell
+from server.http import http_app
+from server.http_port import HttpPort
 from server.ledger_service import LedgerService
+from server.metrics import Metrics
 from server.port import PortTakenError
+from server.pricing_service import PricingService
 
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
 # Calls that gRPC itself lets wait to be picked up, unless our own queue is longer than half of them.
@@ -48,6 +57,8 @@ SERVICE_NAMES: Final = (
     credit_service_pb2.DESCRIPTOR.services_by_name["CreditService"].full_name,
     account_service_pb2.DESCRIPTOR.services_by_name["AccountService"].full_name,
     ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name,
+    pricing_service_pb2.DESCRIPTOR.services_by_name["PricingService"].full_name,
+    billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"].full_name,
 )
 
 log = structlog.get_logger()
@@ -71,28 +82,38 @@ class Server:
     """Scrip on one address and one database.
 
     clock         tells now, in UTC
-    shares_port   with other workers of one supervisor, who has reserved it for them
+    worker        its number among those of one supervisor, who has reserved the ports they share; 0: it is alone
     """
 
-    def __init__(
-        self, settings: Settings, *, clock: Callable[[], datetime] = utc_now, shares_port: bool = False
-    ) -> None:
+    def __init__(self, settings: Settings, *, clock: Callable[[], datetime] = utc_now, worker: int = 0) -> None:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         options = WriterOptions(
             batch_max=settings.batch_max, linger_ms=settings.linger_ms, queue_max=settings.queue_max
         )
+        # Nothing is counted for nobody.
+        self._metrics = Metrics(worker=worker) if settings.http_listen else None
         self._ledger = Ledger(
-            settings.database, clock=clock, options=options, readers=settings.readers, deliver_all=self._deliver
+            settings.database,
+            clock=clock,
+            options=options,
+            readers=settings.readers,
+            deliver_all=self._deliver,
+            observer=self._metrics,
         )
         self._readers = ThreadPoolExecutor(settings.readers, thread_name_prefix="scrip-reader")
         # What reads whole books has a thread of its own, so that it cannot keep others from their balance.
         self._auditor = ThreadPoolExecutor(1, thread_name_prefix="scrip-auditor")
+        self._billing = BillingSide(self._ledger, Reader(self._readers), settings, clock=clock, metrics=self._metrics)
         self._health = health.aio.HealthServicer()
         self._farewell = Farewell()
-        self._grpc = self._make_grpc(shares_port=shares_port)
+        self._grpc = self._make_grpc(shares_port=worker > 0)
+        self._is_serving = False
+        self._http = None if self._metrics is None else self._make_http(self._metrics, shares_port=worker > 0)
         self._tasks: list[asyncio.Task[None]] = []
+        # Where it listens, once it does; http_port is 0 if it does not.
         self.port = 0
+        self.http_port = 0
         # Resolved with the exception if the server cannot go on.
         self.broken: asyncio.Future[None] = self._loop.create_future()
 
@@ -108,8 +129,14 @@ class Server:
             raise PortTakenError(self._settings.listen) from error
         await self._set_serving(serving=False)
         try:
+            if self._http is not None:
+                self._http.bind()
+                self.http_port = self._http.port
+                # Before the books are open, because that takes long when their schema is brought up to date.
+                await self._http.start()
             is_open = await self._open()
         except BaseException:
+            await self._stop_http(grace_s=0, at_once=asyncio.Event())
             await self._stop_parts(grace_s=0)
             raise
         await self._grpc.start()
@@ -122,14 +149,18 @@ class Server:
 
         at_once   set when what takes long, such as an audit, is not waited for any more; changes are, all the same
         """
+        at_once = at_once or asyncio.Event()
+        self._is_serving = False
         await self._health.enter_graceful_shutdown()
+        await self._stop_http(grace_s=self._settings.drain_s, at_once=at_once)
+        await self._billing.stop_work(self._settings.drain_s)
         # From here on changes are told SHUTTING_DOWN, which gRPC could not tell them once it stops.
         await asyncio.to_thread(self._ledger.drain)
         await asyncio.sleep(min(FAREWELL_S, self._settings.drain_s))
         await self._farewell.keep()
         others = (
             asyncio.create_task(self._farewell.tell()),
-            asyncio.create_task(self._cut(at_once or asyncio.Event())),
+            asyncio.create_task(self._cut(at_once)),
         )
         await self._stop_parts(grace_s=self._settings.drain_s)
         for other in others:
@@ -139,6 +170,10 @@ class Server:
         await at_once.wait()
         await self._grpc.stop(0)
 
+    async def _stop_http(self, *, grace_s: float, at_once: asyncio.Event) -> None:
+        if self._http is not None:
+            await self._http.stop(grace_s=grace_s, at_once=at_once)
+
     async def _stop_parts(self, *, grace_s: float) -> None:
         await self._grpc.stop(grace_s)
         for task in self._tasks:
@@ -146,6 +181,7 @@ class Server:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         # Reads first, so that none is left with a connection when the books are closed; nobody waits for them any more.
         self._ledger.stop_reads()
+        self._billing.close()
         for executor in (self._readers, self._auditor):
             await asyncio.to_thread(executor.shutdown, cancel_futures=True)
         await asyncio.to_thread(self._ledger.close)
@@ -170,18 +206,31 @@ class Server:
         services = cast("grpc.aio.Server", _ByName(server))
         read = Reader(self._readers)
         changes = Changes(self._ledger, read)
-        credit_service_pb2_grpc.add_CreditServiceServicer_to_server(
-            CreditService(self._ledger, read, changes), services
-        )
-        account_service_pb2_grpc.add_AccountServiceServicer_to_server(
-            AccountService(self._ledger, read, changes), services
-        )
-        ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server(
-            LedgerService(self._ledger, read, Reader(self._auditor)), services
-        )
+        credit = CreditService(self._ledger, read, changes)
+        account = AccountService(self._ledger, read, changes)
+        ledger = LedgerService(self._ledger, read, Reader(self._auditor))
+        pricing = PricingService(self._ledger, read)
+        if self._metrics is not None:
+            for service in (credit, account, ledger, pricing, self._billing.service):
+                noting(service, self._metrics.note_call)
+        credit_service_pb2_grpc.add_CreditServiceServicer_to_server(credit, services)
+        account_service_pb2_grpc.add_AccountServiceServicer_to_server(account, services)
+        ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server(ledger, services)
+        pricing_service_pb2_grpc.add_PricingServiceServicer_to_server(pricing, services)
+        billing_service_pb2_grpc.add_BillingServiceServicer_to_server(self._billing.service, services)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, services)
         reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), services)
         return server
+
+    def _make_http(self, metrics: Metrics, *, shares_port: bool) -> HttpPort:
+        metrics.watch_queue(lambda: self._ledger.operations_waiting)
+        app = http_app(
+            is_ready=lambda: self._is_serving,
+            metrics=metrics,
+            events=self._billing if self._billing.takes_events else None,
+            pages=self._billing.pages(),
+        )
+        return HttpPort(app, self._settings.http_listen, shares_port=shares_port)
 
     def _deliver(self, outcomes: Delivery) -> None:
         """Called in the writer's thread: one hop to the event loop per batch."""
@@ -199,6 +248,7 @@ class Server:
                 advice=f"start the database or correct --database; trying again every {REOPEN_PAUSE_S:g} s",
             )
             return False
+        self._billing.start_work(self._note_end)
         await self._set_serving(serving=True)
         return True
 
@@ -225,6 +275,7 @@ class Server:
             self.broken.set_exception(error)
 
     async def _set_serving(self, *, serving: bool) -> None:
+        self._is_serving = serving
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in ("", *SERVICE_NAMES):
             await self._health.set(name, status)

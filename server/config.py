@@ -23,22 +23,79 @@ _NOT_SETTINGS: Final = ("SCRIP_TEST_",)
 
 PORT_MAX: Final = 65_535
 LEVELS: Final = ("debug", "info", "warning", "error")
+# As many as the hash that signs links has bytes.
+LINK_SECRET_LENGTH_MIN: Final = 32
+# Shorter ones are not Stripe's.
+STRIPE_SECRET_LENGTH_MIN: Final = 16
+STRIPE_TEST_KEYS: Final = ("sk_test_", "rk_test_")
+STRIPE_KEYS: Final = (*STRIPE_TEST_KEYS, "sk_live_", "rk_live_")
+_PUBLIC_URL: Final = r"(?:https://[^\s/?#@]+|http://(?:localhost|127\.0\.0\.1|\[::1\])(?::\d+)?)(?:/[^\s?#]*)?"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Address(click.ParamType[str]):
-    """A host and a port. gRPC would take less, and make of port 99999 the port 34463."""
+    """A host and a port. gRPC would take less, and make of port 99999 the port 34463.
+
+    optional   nothing is an address too
+    """
 
     name = "host:port"
 
+    def __init__(self, *, optional: bool = False) -> None:
+        self._optional = optional
+
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The text, if it is an address."""
+        if self._optional and not value:
+            return value
         found = re.fullmatch(r"(?!unix:)(?:[^:/\[\]]+|\[[^/\[\]]+\]):(\d{1,5})", value)
         if found is None or int(found[1]) > PORT_MAX:
             self.fail(
                 f"{value!r} is not an address such as 127.0.0.1:50051, with a port of 0 to {PORT_MAX}.", param, ctx
             )
+        return value
+
+
+class PublicUrl(click.ParamType[str]):
+    """Where browsers reach the HTTP side, or nothing. Without TLS only on the machine itself."""
+
+    name = "url"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text without the slash at its end, if it is such a URL."""
+        if value and re.fullmatch(_PUBLIC_URL, value) is None:
+            self.fail(
+                f"{value!r} is not a URL such as https://pay.example.com, without a query; "
+                "http is for localhost and 127.0.0.1 alone.",
+                param,
+                ctx,
+            )
+        return value.rstrip("/")
+
+
+class Secret(click.ParamType[str]):
+    """A text that is never shown, or nothing.
+
+    length_min   characters; fewer could be guessed
+    begins       how it may begin, so that one secret is not taken for another
+    several      there may be more than one, with commas between
+    """
+
+    name = "secret"
+
+    def __init__(self, *, length_min: int, begins: tuple[str, ...] = ("",), several: bool = False) -> None:
+        self._length_min = length_min
+        self._begins = begins
+        self._several = several
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text, if it is long enough and begins as it must. The complaint does not repeat it."""
+        for secret in value.split(",") if self._several else [value]:
+            if value and len(secret) < self._length_min:
+                self.fail(f"it must have at least {self._length_min} characters.", param, ctx)
+            if value and not secret.startswith(self._begins):
+                self.fail(f"it must begin with {' or '.join(self._begins)}.", param, ctx)
         return value
 
 
@@ -53,8 +110,9 @@ class FloatRange(click.FloatRange):
         return number
 
 
-def _setting(default: Any, meaning: str, kind: Any = None) -> Any:  # noqa: ANN401 -- a field of any type
-    return field(default=default, metadata={"meaning": meaning, "type": kind or click.STRING})
+def _setting(default: Any, meaning: str, kind: Any = None, *, is_shown: bool = True) -> Any:  # noqa: ANN401 -- a field of any type
+    metadata = {"meaning": meaning, "type": kind or click.STRING}
+    return field(default=default, metadata=metadata, repr=is_shown and not isinstance(kind, Secret))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +121,9 @@ class Settings:
 
     listen: str = _setting("127.0.0.1:50051", "Address to serve gRPC on; port 0 takes any free one.", Address())
     database: str = _setting(
-        "sqlite:///data/scrip.db", "sqlite:///path/to/file.db or postgresql://user:password@host/database."
+        "sqlite:///data/scrip.db",
+        "sqlite:///path/to/file.db or postgresql://user:password@host/database.",
+        is_shown=False,
     )
     workers: int = _setting(
         1, "Processes that serve the address together; more than one needs PostgreSQL and Linux.", click.IntRange(1, 64)
@@ -85,6 +145,36 @@ class Settings:
     drain_s: float = _setting(
         10.0, "How long calls under way may take once told to stop; told again, it does not wait.", FloatRange(0, 600)
     )
+    http_listen: str = _setting(
+        "",
+        "Address to serve HTTP on: webhook, purchase page, health, metrics; empty: none.",
+        Address(optional=True),
+    )
+    public_url: str = _setting("", "Where browsers reach the HTTP side; purchase links begin so.", PublicUrl())
+    link_secret: str = _setting(
+        "",
+        "Signs links to the purchase page; the same for all servers. Give it in the file or the environment.",
+        Secret(length_min=LINK_SECRET_LENGTH_MIN),
+    )
+    stripe_api_key: str = _setting(
+        "",
+        "Stripe's secret or restricted key; empty: no payments are taken. Give it in the file or the environment.",
+        Secret(length_min=STRIPE_SECRET_LENGTH_MIN, begins=STRIPE_KEYS),
+    )
+    stripe_webhook_secret: str = _setting(
+        "",
+        "Of the webhook endpoint; two with a comma between while one replaces the other.",
+        Secret(length_min=STRIPE_SECRET_LENGTH_MIN, begins=("whsec_",), several=True),
+    )
+    stripe_api_base: str = _setting("", "Where Stripe's API is; empty: at Stripe. For tests.")
+    returned_credits: str = _setting(
+        "owe",
+        "What becomes of credits that are spent when their money goes back.",
+        click.Choice(("owe", "write_off")),
+    )
+    recharge_s: float = _setting(
+        5.0, "How often it is looked for accounts that recharge themselves; 0: never.", FloatRange(0, 86_400)
+    )
     log_level: str = _setting("info", "The least important event that is logged.", click.Choice(LEVELS))
     log_format: str = _setting("text", "How events are written.", click.Choice(("text", "json")))
     server: str = _setting("127.0.0.1:50051", "Server that the commands talk to.")
@@ -101,6 +191,12 @@ def variable_name(name: str) -> str:
     return ENVIRONMENT_PREFIX + name.upper()
 
 
+def shown_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of settings by name as they may be shown: of a secret no more than that there is one."""
+    secrets = {setting.name for setting in fields(Settings) if isinstance(setting.metadata["type"], Secret)}
+    return {name: "***" if name in secrets and value else value for name, value in values.items()}
+
+
 def setting_options(*names: str) -> Callable[[Command], Command]:
     """Gives a command the flags of these settings."""
     known: Mapping[str, Field[Any]] = {setting.name: setting for setting in fields(Settings)}
@@ -114,7 +210,8 @@ def setting_options(*names: str) -> Callable[[Command], Command]:
                 type=setting.metadata["type"],
                 default=setting.default,
                 envvar=variable_name(name),
-                show_default=True,
+                # Of what the file says, too; so not of a secret.
+                show_default=not isinstance(setting.metadata["type"], Secret),
                 help=setting.metadata["meaning"],
             )
             command = add(command)

@@ -8,6 +8,7 @@ from server import messages
 from server.answering import Context, Reader, answering, tenant_of
 from server.changes import Changes
 from server.choices import STATES
+from server.price_requests import asked_amount
 from server.requests import account_name, given_instant, history_filter
 from server.times import length_of, timestamp
 
@@ -29,7 +30,8 @@ class CreditService(CreditServiceServicer):
 
     async def Check(self, request: pb.CheckRequest, context: Context) -> pb.CheckResponse:
         name = account_name(tenant_of(context), request.account_id, request.asset)
-        found = await self._read(self._ledger.check, name, request.amount, request.operation)
+        amount, usage = asked_amount(request)
+        found = await self._read(self._ledger.check, name, amount, request.operation, usage)
         return messages.check_message(found)
 
     async def CheckAndDeduct(self, request: pb.CheckAndDeductRequest, context: Context) -> pb.CheckAndDeductResponse:

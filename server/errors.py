@@ -61,7 +61,7 @@ REFUSALS: Final = MappingProxyType(
             code=_INVALID, message="expires_at {expires_at} is not after now, {now}. Name a later instant."
         ),
         Reason.INSTANT_IN_FUTURE: _Telling(
-            code=_INVALID, message="as_of {as_of} is after now, {now}. Name an instant that is past."
+            code=_INVALID, message="{as_of} is still to come; it is {now} now. Name an instant that is past."
         ),
         Reason.ACCOUNT_NOT_FOUND: _Telling(
             code=_NOT_FOUND, message="Account {account_id} has no {asset} account. Open it with OpenAccount first."
@@ -150,6 +150,68 @@ REFUSALS: Final = MappingProxyType(
             message="Account {account_id} has open holds of {held} {asset}, the first until {held_until}. "
             "Capture or release them first.",
         ),
+        Reason.PRICE_NOT_FOUND: _Telling(
+            code=_NOT_FOUND,
+            message="No rate card of {asset} covers {operations} by {provider}{dimensions}. Apply one that does.",
+        ),
+        Reason.UNIT_MISMATCH: _Telling(
+            code=_INVALID,
+            message="Rate card {card} has no rate for {unit}; it has {units}. Tell quantities in these.",
+        ),
+        Reason.COST_OVERFLOW: _Telling(
+            code=_INVALID, message="By rate card {card} this costs more than {limit}. Check the quantities."
+        ),
+        Reason.RATE_CARD_NOT_FOUND: _Telling(
+            code=_NOT_FOUND,
+            message="There is no rate card {card} of {asset}{version}. ListRateCards tells which there are.",
+        ),
+        Reason.EFFECTIVE_IN_PAST: _Telling(
+            code=_INVALID,
+            message="effective_at {effective_at} of rate card {card} is before now, {now}. "
+            "Name a later instant, or none.",
+        ),
+        Reason.RATE_CARDS_CLASH: _Telling(
+            code=_PRECONDITION,
+            message="Rate cards {card} and {other} cover the same provider, operations and dimensions. "
+            "Retire one of them.",
+        ),
+        Reason.PACKAGE_NOT_FOUND: _Telling(
+            code=_NOT_FOUND,
+            message="There is no package {package} on sale. ListPackages tells which there are.",
+        ),
+        Reason.PACKAGE_EXISTS: _Telling(
+            code=_EXISTS, message="There is a package {package} already. Change it with UpdatePackage."
+        ),
+        Reason.PLAN_NOT_FOUND: _Telling(
+            code=_NOT_FOUND, message="There is no plan {plan} on sale. ListPlans tells which there are."
+        ),
+        Reason.ORDER_NOT_FOUND: _Telling(
+            code=_NOT_FOUND,
+            message="No order has the id {order_id}. Use the order_id that CreateCheckout answered with.",
+        ),
+        Reason.ORDER_NOT_FULFILLABLE: _Telling(
+            code=_PRECONDITION, message="Order {order_id} is {state}. Make a new one."
+        ),
+        Reason.PAYMENTS_NOT_CONFIGURED: _Telling(
+            code=_PRECONDITION, message="This server takes no payments: set {setting}."
+        ),
+        Reason.STRIPE_UNAVAILABLE: _Telling(
+            code=grpc.StatusCode.UNAVAILABLE,
+            message="Stripe did not do this: {stripe_message}. Retry with the same request_id.",
+        ),
+        Reason.STRIPE_REFUSED: _Telling(
+            code=_PRECONDITION,
+            message="Stripe refused this: {stripe_message}. Correct the package or the plan.",
+        ),
+        Reason.EVENT_NOT_FOUND: _Telling(code=_NOT_FOUND, message="Neither Scrip nor Stripe has an event {event_id}."),
+        Reason.NO_PAYMENT_METHOD: _Telling(
+            code=_PRECONDITION,
+            message="Account {account_id} has no saved payment method. "
+            "Let it pay a checkout with save_payment_method first.",
+        ),
+        Reason.CHANGED_MEANWHILE: _Telling(
+            code=_PRECONDITION, message="{what} was changed meanwhile. Look at it and try again."
+        ),
     }
 )
 
@@ -159,10 +221,14 @@ _ASIDES: Final = MappingProxyType(
         "out_of_scope": " ({} of them for other operations)",
         "overdraft": " and may owe {} more",
         "frees_at": " Room comes free at {}.",
+        "dimensions": " ({})",
+        "version": " in version {}",
     }
 )
 
 _STATES: Final = {"captured": "was captured", "released": "was released", "lapsed": "ran out"}
+# Stripe is asked again later than a full queue.
+_STRIPE_RETRY_S: Final = 1
 
 
 def status_of(error: Exception) -> Status:
@@ -189,6 +255,12 @@ def status_of(error: Exception) -> Status:
             message = f"Something broke inside Scrip. Report incident {error.incident_id}."
             return _status(grpc.StatusCode.INTERNAL, "INTERNAL", message, {"incident_id": error.incident_id})
     raise AssertionError("an unknown error becomes an IncidentError first") from error
+
+
+def sentence_of(refused: Refused) -> str:
+    """What a refusal says."""
+    sentence: str = _refused(refused).message
+    return sentence
 
 
 async def abort(context: grpc.aio.ServicerContext[Message, Message], status: Status) -> NoReturn:
@@ -236,18 +308,25 @@ def told_figures(refused: Refused) -> dict[str, str]:
 def _refused(refused: Refused) -> Status:
     telling = REFUSALS[refused.reason]
     figures = told_figures(refused)
-    shown = {**figures, "state": _STATES.get(figures.get("state", ""), "")}
+    state = figures.get("state", "")
+    shown = {**figures, "state": _STATES.get(state, state)}
+    # What others say ends with a full stop or without one.
+    shown["stripe_message"] = figures.get("stripe_message", "").rstrip(".")
     # Asked for all assets, a customer who has none has no open account.
     shown["asset"] = figures.get("asset") or "open"
     shown["fields"] = figures.get("fields", "").replace(",", " and another ")
-    asides = {name: words.format(figures[name]) if name in figures else "" for name, words in _ASIDES.items()}
+    # A price may depend on no dimensions, and a rate card be asked for in no version.
+    told = {name: figures[name] for name in _ASIDES if figures.get(name) not in {None, "", "0"}}
+    asides = {name: words.format(told[name]) if name in told else "" for name, words in _ASIDES.items()}
     message = telling.message.format_map({**shown, **asides})
     if figures.get("scale", "0") != "0" and refused.reason is not Reason.ASSET_EXISTS:
         message += f" Amounts count units of 10^-{figures['scale']}."
     details: list[Message] = []
-    if refused.reason in _FIELDS:
-        violation = BadRequest.FieldViolation(field=_FIELDS[refused.reason], description=message)
+    if field := _FIELDS.get(refused.reason) or figures.get("field"):
+        violation = BadRequest.FieldViolation(field=field, description=message)
         details = [BadRequest(field_violations=[violation])]
+    if refused.reason is Reason.STRIPE_UNAVAILABLE:
+        details = [RetryInfo(retry_delay=Duration(seconds=_STRIPE_RETRY_S))]
     return _status(telling.code, refused.reason.name, message, figures, *details)
 
 
@@ -256,10 +335,13 @@ def _told(figure: str | int | datetime) -> str:
     return text if len(text) <= _FIGURE_LENGTH_MAX else f"{text[:_FIGURE_LENGTH_MAX]}…"
 
 
+# What is wrong with a request that is well formed; other refusals say it, or blame none.
 _FIELDS: Final = {
     Reason.INVALID_PAGE_TOKEN: "page_token",
     Reason.EXPIRY_IN_PAST: "expires_at",
-    Reason.INSTANT_IN_FUTURE: "as_of",
+    Reason.UNIT_MISMATCH: "usage.quantities",
+    Reason.COST_OVERFLOW: "usage.quantities",
+    Reason.EFFECTIVE_IN_PAST: "cards",
 }
 
 

@@ -7,7 +7,7 @@ from ledger import Ledger
 from server import messages
 from server.answering import Context, Reader, answering, tenant_of
 from server.requests import given_instant, policy_of
-from server.times import timestamp
+from server.times import malformed, timestamp
 
 
 @answering
@@ -26,6 +26,25 @@ class LedgerService(LedgerServiceServicer):
             assets=[messages.trial_balance_message(balance) for balance in found.assets],
             as_of=timestamp(found.as_of),
         )
+
+    async def MoneyTrialBalance(
+        self, request: pb.MoneyTrialBalanceRequest, context: Context
+    ) -> pb.MoneyTrialBalanceResponse:
+        as_of = given_instant("as_of", request)
+        found = await self._read_all(
+            self._ledger.money_trial_balance, tenant_of(context), request.currency or None, as_of=as_of
+        )
+        return pb.MoneyTrialBalanceResponse(
+            currencies=[messages.currency_trial_balance_message(balance) for balance in found.currencies],
+            as_of=timestamp(found.as_of),
+        )
+
+    async def RevenueReport(self, request: pb.RevenueReportRequest, context: Context) -> pb.RevenueReportResponse:
+        since, until = given_instant("since", request), given_instant("until", request)
+        if since is None:
+            raise malformed("since", "must be given.")
+        found = await self._read_all(self._ledger.revenue, tenant_of(context), since, until)
+        return messages.revenue_message(found)
 
     async def GetEntry(self, request: pb.GetEntryRequest, context: Context) -> pb.GetEntryResponse:
         found = await self._read(self._ledger.entry, tenant_of(context), request.entry_id)

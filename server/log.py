@@ -37,6 +37,7 @@ def log_as(settings: Settings, **always: str | int) -> None:
             *before,
             renderer,
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # A line is one write, so that those of workers do not run into each other.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

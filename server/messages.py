@@ -1,8 +1,11 @@
 """What the ledger knows, as messages of the contract."""
 
+from typing import Any
+
 from scrip.v1 import accounts_pb2 as accounts_pb
 from scrip.v1 import credit_service_pb2 as credit_pb
 from scrip.v1 import ledger_service_pb2 as ledger_pb
+from scrip.v1 import pricing_service_pb2 as pricing_pb
 from scrip.v1 import types_pb2 as types_pb
 
 from ledger import (
@@ -16,6 +19,7 @@ from ledger import (
     AssetTrialBalance,
     Balance,
     Checked,
+    CurrencyTrialBalance,
     Entry,
     Explanation,
     FoundAccount,
@@ -27,11 +31,14 @@ from ledger import (
     Memo,
     Money,
     MovedLot,
+    RevenueReport,
+    RevenueRow,
     TrialBalanceRow,
     public_id,
 )
-from server.choices import CODES, HELD_LOTS, KINDS, RULES, SOURCES, STATES, STATUSES, TYPES, WHYS, WINDOWS
+from server.choices import CODES, HELD_LOTS, KINDS, MONEY_CODES, RULES, SOURCES, STATES, STATUSES, TYPES, WHYS, WINDOWS
 from server.errors import told_figures
+from server.price_messages import charge_message
 from server.times import duration, timestamp
 
 
@@ -78,6 +85,7 @@ def entry_message(entry: Entry, name: AccountName, scale: int) -> types_pb.Entry
                 credit=CODES.values[line.credit],
                 amount=line.amount,
                 lot_id=_id(IdPrefix.LOT, entry.key, line.lot),
+                cost=money_message(line.cost),
             )
             for line in entry.lines
         ],
@@ -93,6 +101,7 @@ def entry_message(entry: Entry, name: AccountName, scale: int) -> types_pb.Entry
         lots_expire_at=timestamp(entry.lots_expire_at),
         peer_entry_id="" if entry.peer is None else public_id(IdPrefix.ENTRY, *entry.peer),
         hold_held=entry.hold_held,
+        charge=charge_message(entry.charge),
     )
 
 
@@ -143,15 +152,12 @@ def account_message(found: FoundAccount) -> accounts_pb.Account:
 
 def check_message(checked: Checked) -> credit_pb.CheckResponse:
     """Whether something may be spent."""
-    refusal = checked.refusal
-    return credit_pb.CheckResponse(
-        allowed=checked.allowed,
-        available=checked.available,
-        shortfall=checked.shortfall,
-        reason="" if refusal is None else refusal.reason.name,
-        figures={} if refusal is None else told_figures(refusal),
-        balance=balance_message(checked.balance),
-    )
+    return credit_pb.CheckResponse(**_checked(checked))
+
+
+def quote_message(checked: Checked) -> pricing_pb.QuoteForResponse:
+    """What usage would cost a customer, and whether it may be spent."""
+    return pricing_pb.QuoteForResponse(**_checked(checked))
 
 
 def explanation_message(found: Explanation) -> ledger_pb.ExplainResponse:
@@ -184,6 +190,48 @@ def trial_balance_message(balance: AssetTrialBalance) -> ledger_pb.AssetTrialBal
         rows=[_row_message(row) for row in balance.rows],
         debits=str(sum(row.debits for row in balance.rows)),
         credits=str(sum(row.credits for row in balance.rows)),
+    )
+
+
+def currency_trial_balance_message(balance: CurrencyTrialBalance) -> ledger_pb.CurrencyTrialBalance:
+    """The monetary trial balance of one currency."""
+    return ledger_pb.CurrencyTrialBalance(
+        currency=balance.currency,
+        rows=[
+            ledger_pb.MoneyTrialBalanceRow(
+                code=MONEY_CODES.values[row.code], debits=str(row.debits), credits=str(row.credits)
+            )
+            for row in balance.rows
+        ],
+        debits=str(sum(row.debits for row in balance.rows)),
+        credits=str(sum(row.credits for row in balance.rows)),
+    )
+
+
+def revenue_message(report: RevenueReport) -> ledger_pb.RevenueReportResponse:
+    """How deferred revenue moved."""
+    return ledger_pb.RevenueReportResponse(
+        rows=[_revenue_row_message(row) for row in report.rows],
+        since=timestamp(report.since),
+        until=timestamp(report.until),
+    )
+
+
+def _revenue_row_message(row: RevenueRow) -> ledger_pb.RevenueRow:
+    return ledger_pb.RevenueRow(
+        package=row.package,
+        currency=row.currency,
+        opening=str(row.opening),
+        sold=str(row.sold),
+        recognised=str(row.recognised),
+        expired=str(row.expired),
+        returned=str(row.returned),
+        adjusted=str(row.adjusted),
+        transferred=str(row.transferred),
+        closing=str(row.closing),
+        credits_granted=str(row.credits_granted),
+        credits_used=str(row.credits_used),
+        credits_expired=str(row.credits_expired),
     )
 
 
@@ -222,6 +270,21 @@ def _limit_message(use: LimitUse) -> accounts_pb.SpendLimit:
     )
 
 
+def _checked(checked: Checked) -> dict[str, Any]:
+    """What both answers about what may be spent have."""
+    refusal = checked.refusal
+    return {
+        "amount": checked.amount,
+        "charge": charge_message(checked.charge),
+        "allowed": checked.allowed,
+        "available": checked.available,
+        "shortfall": checked.shortfall,
+        "reason": "" if refusal is None else refusal.reason.name,
+        "figures": {} if refusal is None else told_figures(refusal),
+        "balance": balance_message(checked.balance),
+    }
+
+
 def _policy_message(policy: AssetPolicy) -> ledger_pb.AssetPolicy:
     welcome = policy.welcome
     return ledger_pb.AssetPolicy(
@@ -230,6 +293,7 @@ def _policy_message(policy: AssetPolicy) -> ledger_pb.AssetPolicy:
         if welcome is None
         else ledger_pb.Welcome(amount=welcome.amount, source=SOURCES.values[welcome.source], ttl=duration(welcome.ttl)),
         free_credits_repay_debt=policy.free_credits_repay_debt,
+        default_card=policy.default_card,
     )
 
 
@@ -240,13 +304,15 @@ def _terms_message(key: AccountKey, number: int, terms: LotTerms, granted: int) 
         priority=terms.priority,
         effective_at=timestamp(terms.effective_at),
         expires_at=timestamp(terms.expires_at),
-        cost=_money_message(terms.cost),
+        cost=money_message(terms.cost),
         granted=granted,
         scope=terms.scope,
+        package=terms.package,
     )
 
 
-def _money_message(money: Money | None) -> types_pb.Money | None:
+def money_message(money: Money | None) -> types_pb.Money | None:
+    """Minor units of a currency."""
     return None if money is None else types_pb.Money(minor_units=money.minor_units, currency=money.currency)
 
 

@@ -52,6 +52,7 @@ from ledger import (
 )
 from server.choices import DIRECTIONS, EXPIRED_LOTS, HELD_LOTS, KINDS, MODES, SOURCES, SPENT, WINDOWS
 from server.errors import RefusedError
+from server.price_requests import asked_amount, usage_of
 from server.times import instant_of, length_of, malformed
 
 # What an id that cannot be one is taken for while the other fields are looked at.
@@ -129,11 +130,12 @@ def policy_of(message: ledger_pb.AssetPolicy) -> AssetPolicy:
         if message.HasField("welcome")
         else None,
         free_credits_repay_debt=message.free_credits_repay_debt,
+        default_card=message.default_card,
     )
 
 
 def _open_account(request: credit_pb.OpenAccountRequest, tenant: str) -> OpenAccount:
-    return OpenAccount(request_id=request.request_id, account=_account(request, tenant), memo=_memo(request))
+    return OpenAccount(request_id=request.request_id, account=_account(request, tenant), memo=memo_of(request))
 
 
 def _grant(request: credit_pb.GrantRequest, tenant: str) -> Grant:
@@ -150,45 +152,50 @@ def _grant(request: credit_pb.GrantRequest, tenant: str) -> Grant:
         ttl=length_of("ttl", request.ttl) if expiry == "ttl" else None,
         cost=Money(minor_units=cost.minor_units, currency=cost.currency) if request.HasField("cost") else None,
         scope=tuple(request.scope),
-        memo=_memo(request),
+        package=request.package,
+        memo=memo_of(request),
     )
 
 
 def _deduct(request: credit_pb.CheckAndDeductRequest, tenant: str) -> Deduct:
+    amount, usage = asked_amount(request)
     return Deduct(
         request_id=request.request_id,
         account=_account(request, tenant),
-        amount=request.amount,
+        amount=amount,
+        usage=usage,
         mode=MODES("mode", request.mode, DeductMode.AUTHORIZE),
         operation=request.operation,
-        memo=_memo(request),
+        memo=memo_of(request),
     )
 
 
 def _place_hold(request: credit_pb.HoldRequest, tenant: str) -> PlaceHold:
+    amount, usage = asked_amount(request)
     return PlaceHold(
         request_id=request.request_id,
         account=_account(request, tenant),
-        amount=request.amount,
+        amount=amount,
+        usage=usage,
         ttl=length_of("ttl", request.ttl) if request.HasField("ttl") else None,
         operation=request.operation,
         tolerance=request.tolerance,
         held_lots=HELD_LOTS("held_lots", request.held_lots, HeldLots.HONOUR),
-        memo=_memo(request),
+        memo=memo_of(request),
     )
 
 
 def _increase_hold(request: credit_pb.IncreaseHoldRequest, tenant: str) -> IncreaseHold:
     key, hold = _part(IdPrefix.HOLD, "hold_id", request.hold_id)
     return IncreaseHold(
-        request_id=request.request_id, tenant=tenant, key=key, hold=hold, amount=request.amount, memo=_memo(request)
+        request_id=request.request_id, tenant=tenant, key=key, hold=hold, amount=request.amount, memo=memo_of(request)
     )
 
 
 def _extend_hold(request: credit_pb.ExtendHoldRequest, tenant: str) -> ExtendHold:
     key, hold = _part(IdPrefix.HOLD, "hold_id", request.hold_id)
     ttl = length_of("ttl", request.ttl)
-    return ExtendHold(request_id=request.request_id, tenant=tenant, key=key, hold=hold, ttl=ttl, memo=_memo(request))
+    return ExtendHold(request_id=request.request_id, tenant=tenant, key=key, hold=hold, ttl=ttl, memo=memo_of(request))
 
 
 def _capture(request: credit_pb.CaptureRequest, tenant: str) -> Capture:
@@ -199,14 +206,15 @@ def _capture(request: credit_pb.CaptureRequest, tenant: str) -> Capture:
         key=key,
         hold=hold,
         amount=request.amount if request.HasField("amount") else None,
+        usage=usage_of(request.usage) if request.HasField("usage") else None,
         final=request.final if request.HasField("final") else True,
-        memo=_memo(request),
+        memo=memo_of(request),
     )
 
 
 def _release(request: credit_pb.ReleaseRequest, tenant: str) -> Release:
     key, hold = _part(IdPrefix.HOLD, "hold_id", request.hold_id)
-    return Release(request_id=request.request_id, tenant=tenant, key=key, hold=hold, memo=_memo(request))
+    return Release(request_id=request.request_id, tenant=tenant, key=key, hold=hold, memo=memo_of(request))
 
 
 def _refund(request: credit_pb.RefundRequest, tenant: str) -> Refund:
@@ -219,7 +227,7 @@ def _refund(request: credit_pb.RefundRequest, tenant: str) -> Refund:
         amount=request.amount if request.HasField("amount") else None,
         expired_lots=EXPIRED_LOTS("expired_lots", request.expired_lots, ExpiredLots.TO_ORIGINAL_LOT),
         lot_ttl=length_of("lot_ttl", request.lot_ttl) if request.HasField("lot_ttl") else None,
-        memo=_memo(request),
+        memo=memo_of(request),
     )
 
 
@@ -229,7 +237,7 @@ def _transfer(request: credit_pb.TransferRequest, tenant: str) -> Transfer:
         account=_account(request, tenant),
         to=account_name(tenant, request.to_account_id, request.asset),
         amount=request.amount,
-        memo=_memo(request),
+        memo=memo_of(request),
     )
 
 
@@ -242,20 +250,20 @@ def _update_account(request: accounts_pb.UpdateAccountRequest, tenant: str) -> U
         time_zone=request.time_zone if request.HasField("time_zone") else None,
         limits=_limits(request.limits) if request.HasField("limits") else None,
         metadata=dict(request.metadata.pairs) if request.HasField("metadata") else None,
-        memo=_memo(request),
+        memo=memo_of(request),
     )
 
 
 def _freeze(request: accounts_pb.FreezeAccountRequest, tenant: str) -> Freeze:
-    return Freeze(request_id=request.request_id, account=_account(request, tenant), memo=_memo(request))
+    return Freeze(request_id=request.request_id, account=_account(request, tenant), memo=memo_of(request))
 
 
 def _unfreeze(request: accounts_pb.UnfreezeAccountRequest, tenant: str) -> Unfreeze:
-    return Unfreeze(request_id=request.request_id, account=_account(request, tenant), memo=_memo(request))
+    return Unfreeze(request_id=request.request_id, account=_account(request, tenant), memo=memo_of(request))
 
 
 def _close(request: accounts_pb.CloseAccountRequest, tenant: str) -> Close:
-    return Close(request_id=request.request_id, account=_account(request, tenant), memo=_memo(request))
+    return Close(request_id=request.request_id, account=_account(request, tenant), memo=memo_of(request))
 
 
 def _merge(request: accounts_pb.MergeAccountsRequest, tenant: str) -> Merge:
@@ -263,7 +271,7 @@ def _merge(request: accounts_pb.MergeAccountsRequest, tenant: str) -> Merge:
         request_id=request.request_id,
         account=_account(request, tenant),
         into=account_name(tenant, request.into_account_id, request.asset),
-        memo=_memo(request),
+        memo=memo_of(request),
     )
 
 
@@ -276,7 +284,7 @@ def _revoke(request: accounts_pb.RevokeRequest, tenant: str) -> Revoke:
         lot=lot,
         spent=SPENT("spent", request.spent),
         amount=request.amount if request.HasField("amount") else None,
-        memo=_memo(request),
+        memo=memo_of(request),
     )
 
 
@@ -286,7 +294,7 @@ def _adjust(request: accounts_pb.AdjustRequest, tenant: str) -> Adjust:
         account=_account(request, tenant),
         direction=DIRECTIONS("direction", request.direction),
         amount=request.amount,
-        memo=_memo(request),
+        memo=memo_of(request),
     )
 
 
@@ -295,7 +303,7 @@ def _write_off(request: accounts_pb.WriteOffRequest, tenant: str) -> WriteOff:
         request_id=request.request_id,
         account=_account(request, tenant),
         amount=request.amount if request.HasField("amount") else None,
-        memo=_memo(request),
+        memo=memo_of(request),
     )
 
 
@@ -362,7 +370,8 @@ def _limits(message: accounts_pb.SpendLimits) -> tuple[SpendLimit, ...]:
     )
 
 
-def _memo(request: Any) -> Memo:  # noqa: ANN401 -- any change
+def memo_of(request: Any) -> Memo:  # noqa: ANN401 -- any change
+    """What is written beside a change; raises MalformedError."""
     if not request.HasField("memo"):
         return NO_MEMO
     memo = request.memo

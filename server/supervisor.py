@@ -6,7 +6,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from typing import Final
 
@@ -14,6 +14,7 @@ import structlog
 
 from ledger import DatabaseMisusedError, DatabaseUnavailableError, migrate_database, parse_url, shown_url
 from server.config import Settings
+from server.http_port import FLAG
 from server.port import reserved
 from server.serving import Ending
 from server.worker import AT_ONCE, REFUSED, SERVING, STOP
@@ -48,19 +49,22 @@ def check_workers(settings: Settings) -> None:
         )
 
 
-async def supervise(settings: Settings, ending: Ending, began: Callable[[str], None]) -> None:
+async def supervise(settings: Settings, ending: Ending, began: Callable[[str, str], None]) -> None:
     """Keeps workers running until told to end, then has all of them end.
 
-    began    called once with the address, when all serve
+    began    called once with the address, and with that of HTTP or nothing, when all serve
     raises   PortTakenError, DatabaseMisusedError; WorkerRefusedError if a worker cannot start in the first place
     """
-    with reserved(settings.listen) as listen:
+    with ExitStack() as stack:
+        listen = stack.enter_context(reserved(settings.listen))
+        http_listen = stack.enter_context(reserved(settings.http_listen, FLAG)) if settings.http_listen else ""
         await _migrate(settings.database)
-        workers = [_Worker(number, _of_worker(settings, number, listen)) for number in range(1, settings.workers + 1)]
+        own = replace(settings, listen=listen, http_listen=http_listen)
+        workers = [_Worker(number, _of_worker(own, number)) for number in range(1, settings.workers + 1)]
         keepers = [asyncio.create_task(worker.keep(ending)) for worker in workers]
         for keeper in keepers:
             keeper.add_done_callback(lambda _: ending.wanted.set())
-        announcing = asyncio.create_task(_announce(workers, listen, began))
+        announcing = asyncio.create_task(_announce(workers, own, began))
         await ending.wanted.wait()
         announcing.cancel()
         log.info("stopping", drain_s=settings.drain_s)
@@ -75,9 +79,9 @@ async def supervise(settings: Settings, ending: Ending, began: Callable[[str], N
             raise outcome
 
 
-def _of_worker(settings: Settings, number: int, listen: str) -> Settings:
+def _of_worker(settings: Settings, number: int) -> Settings:
     """The settings of one of the workers. Only the first sweeps: all would find the same accounts at the same time."""
-    return replace(settings, listen=listen, sweep_s=settings.sweep_s if number == 1 else 0)
+    return replace(settings, sweep_s=settings.sweep_s if number == 1 else 0)
 
 
 async def _migrate(database: str) -> None:
@@ -93,10 +97,10 @@ async def _migrate(database: str) -> None:
             log.info("schema_migrated", database=shown, before=before, after=after)
 
 
-async def _announce(workers: "Sequence[_Worker]", listen: str, began: Callable[[str], None]) -> None:
+async def _announce(workers: "Sequence[_Worker]", settings: Settings, began: Callable[[str, str], None]) -> None:
     for worker in workers:
         await worker.serves.wait()
-    began(listen)
+    began(settings.listen, settings.http_listen)
 
 
 async def _cut(workers: "Sequence[_Worker]", ending: Ending) -> None:

@@ -39,7 +39,7 @@ async def work() -> int:
     settings = Settings(**task["settings"])
     log_as(settings, worker=task["worker"])
     following = asyncio.create_task(_follow(told, ending))
-    server = Server(settings, shares_port=True)
+    server = Server(settings, worker=task["worker"])
     try:
         await serve_until_told(server, ending, drain_s=settings.drain_s, began=lambda: _tell(SERVING))
     except (PortTakenError, DatabaseMisusedError) as error:

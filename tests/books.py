@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from sqlalchemy import inspect, select
+from sqlalchemy import inspect, select, text
 
 from ledger import (
     DEFAULT_ASSET,
@@ -82,6 +82,15 @@ def rows_of(url: str) -> dict[str, Counter[str]]:
             }
     finally:
         database.close()
+
+
+def touch(url: str, statement: str) -> None:
+    """Changes one row behind everybody's back."""
+    database = Database(url, readers=1)
+    with database.write() as connection:
+        assert connection.execute(text(statement)).rowcount == 1
+        connection.commit()
+    database.close()
 
 
 def request_id() -> str:

@@ -1,10 +1,11 @@
 """What can be wrong in a database whose story tests/test_audit.py tells, and what the audit says then.
 
-Each is a statement and the beginning of a sentence; IN_ACME and IN_LEAD stand for the rows of that customer.
+Each is a statement and the beginning of a sentence; IN_ACME, IN_LEAD and IN_PAID stand for the rows of that customer.
 """
 
 OF_ACME = r"Account acme \(credits\)"
 OF_LEAD = r"Account lead \(credits\)"
+OF_PAID = r"Account paid \(minutes\)"
 
 
 def entry(number, name=OF_ACME):
@@ -104,6 +105,66 @@ CORRUPTIONS = {
     "the first entry does not open the account": (
         "UPDATE entries SET kind = 'grant' WHERE seq = 1 AND IN_ACME",
         rf"{entry(1)} is of kind grant; the first entry, and no other, opens the account\.",
+    ),
+    "a line moves what nothing was paid for": (
+        "UPDATE lines SET cost = 5, currency = 'EUR' WHERE seq = 7 AND n = 0 AND IN_ACME",
+        rf"{entry(7)} says that 5 EUR of the cost of lot \d goes from available to revenue, but its share is nothing\.",
+    ),
+    "a line takes more of the cost than its share": (
+        "UPDATE lines SET cost = 41 WHERE seq = 3 AND IN_PAID",
+        rf"{entry(3, OF_PAID)} says that 41 EUR of the cost of lot 1 goes from available to revenue, .* is 40 EUR\.",
+    ),
+    "a line moves nothing of the cost": (
+        "UPDATE lines SET cost = NULL, currency = NULL WHERE seq = 5 AND IN_PAID",
+        rf"{entry(5, OF_PAID)} says that nothing of the cost of lot 1 goes from available to payments, .* is 10 EUR\.",
+    ),
+    "a refund brings back more than was taken": (
+        "UPDATE lines SET cost = 11 WHERE seq = 4 AND IN_PAID",
+        rf"{entry(4, OF_PAID)} says that 11 EUR of the cost of lot 1 goes from revenue to available, .* is 10 EUR\.",
+    ),
+    "a refund to a new lot brings back more than was taken": (
+        "UPDATE lines SET cost = 11 WHERE seq = 7 AND IN_PAID",
+        rf"{entry(7, OF_PAID)} says that 11 EUR of the cost of lot 2 goes from revenue to available, .* is 10 EUR\.",
+    ),
+    "a refund refunds what took less": (
+        "UPDATE lines SET cost = 30 WHERE seq = 3 AND IN_PAID",
+        rf"{entry(4, OF_PAID)} says that 10 EUR of the cost of lot 1 goes from revenue to available, .* is 7 EUR\.",
+    ),
+    "the other side of a transfer costs less": (
+        "UPDATE lines SET cost = 9 WHERE seq = 10 AND IN_PAID",
+        rf"{entry(10, OF_PAID)} does not move the same costs as en_\w+ on the other side\.",
+    ),
+    "a lot that something was refunded to costs more": (
+        "UPDATE entries SET made = replace(made, '[10,\"EUR\"]', '[12,\"EUR\"]') WHERE seq = 7 AND IN_PAID",
+        rf"{entry(7, OF_PAID)} makes lot 2 at a cost of 12, but what it takes of lot 1, .* 30 is recognised, is 10\.",
+    ),
+    "a lot that was rolled over costs more": (
+        "UPDATE entries SET made = replace(made, '[31,\"EUR\"]', '[32,\"EUR\"]') WHERE seq = 8 AND IN_PAID",
+        rf"{entry(8, OF_PAID)} makes lot 3 at a cost of 32, but what it takes of lot 1, .* 61 is lapsed, is 31\.",
+    ),
+    "a lot that was rolled over costs more than lapsed": (
+        "UPDATE entries SET made = replace(made, '[31,\"EUR\"]', '[99,\"EUR\"]') WHERE seq = 8 AND IN_PAID",
+        rf"{entry(9, OF_PAID)} leaves lot 1 with 0 deferred, .* and -38 lapsed of its cost, which cannot be\.",
+    ),
+    "a new lot takes its cost from none": (
+        "UPDATE entries SET made = replace(made, '\"taken_from\":1,', '') WHERE seq = 7 AND IN_PAID",
+        rf"{OF_PAID}, lot 1 keeps recognised as 14, but its entries say 20\.",
+    ),
+    "a lot that was bought takes its cost from another": (
+        'UPDATE entries SET made = replace(made, \'"number"\', \'"taken_from":1,"number"\') WHERE seq = 2 AND IN_PAID',
+        rf"{entry(2, OF_PAID)} is of kind grant, and takes the cost of lot 1 from lot 1\.",
+    ),
+    "more of a lot is deferred": (
+        "UPDATE lots SET deferred = 32 WHERE lot = 3 AND IN_PAID",
+        rf"{OF_PAID}, lot 3 keeps deferred as 32, but its entries say 31\.",
+    ),
+    "more of a lot is recognised": (
+        "UPDATE lots SET recognised = 15 WHERE lot = 1 AND IN_PAID",
+        rf"{OF_PAID}, lot 1 keeps recognised as 15, but its entries say 14\.",
+    ),
+    "more of a lot has lapsed": (
+        "UPDATE lots SET lapsed = 31 WHERE lot = 1 AND IN_PAID",
+        rf"{OF_PAID}, lot 1 keeps lapsed as 31, but its entries say 30\.",
     ),
     "words beside an entry were changed": (
         "UPDATE entries SET description = 'refunded' WHERE seq = 7 AND IN_ACME",

@@ -21,12 +21,12 @@ from tests.books import START
 
 CHANGES = """
     open ACCOUNT
-    grant ACCOUNT AMOUNT source= priority= effective= expires= ttl= cost= scope=
-    deduct ACCOUNT AMOUNT mode= operation=
-    hold ACCOUNT AMOUNT ttl= operation= tolerance= held_lots=
+    grant ACCOUNT AMOUNT source= priority= effective= expires= ttl= cost= scope= package=
+    deduct ACCOUNT [AMOUNT] usage= mode= operation=
+    hold ACCOUNT [AMOUNT] usage= ttl= operation= tolerance= held_lots=
     increase HOLD AMOUNT
     extend HOLD ttl=
-    capture HOLD [AMOUNT] final=
+    capture HOLD [AMOUNT] usage= final=
     release HOLD
     refund ENTRY [AMOUNT] expired_lots= lot_ttl=
     revoke LOT [AMOUNT] spent=
@@ -40,7 +40,10 @@ CHANGES = """
     update ACCOUNT overdraft= unlimited= time_zone= limits= account.KEY=
 """
 READS = """
-    check ACCOUNT AMOUNT operation=
+    check ACCOUNT [AMOUNT] usage= operation=
+    quote usage= asset= then=
+    quote_for ACCOUNT usage=
+    card CARD asset= version=
     balance ACCOUNT at= expiring_within=
     balances ACCOUNT
     account ACCOUNT
@@ -51,10 +54,14 @@ READS = """
     entry ACCOUNT NUMBER
     explain ENTRY
     trial_balance [ASSET] at=
+    money CURRENCY at=
+    revenue PACKAGE CURRENCY since= until=
 """
 SETTINGS = """
     asset ASSET scale=
-    policy ASSET auto_open= welcome= free_credits_repay_debt=
+    policy ASSET auto_open= welcome= free_credits_repay_debt= default_card=
+    price CARD asset= provider= operations= dimensions= fixed= minimum= meters= rounding= period= discount= \
+        effective= retired= others=
     batch
     atomic
     at INSTANT
@@ -254,6 +261,48 @@ def _limit(name: str, window: str, most: str, operation: str = "") -> dict[str, 
     }
 
 
+def _pairs(text: str) -> dict[str, str]:
+    return dict(pair.split("=", 1) for pair in text.split(",") if pair)
+
+
+def _usage(text: str) -> dict[str, Any]:
+    """PROVIDER:OPERATION[+OPERATION…][:UNIT=QUANTITY,…[:DIMENSION=VALUE,…]]."""
+    provider, operations, quantities, dimensions = [*text.split(":"), "", ""][:4]
+    operation, *bundled = operations.split("+")
+    return {
+        "provider": provider,
+        "operation": operation,
+        "quantities": {unit: amount(quantity) for unit, quantity in _pairs(quantities).items()},
+        "dimensions": _pairs(dimensions),
+        "bundled": tuple(bundled),
+    }
+
+
+def _meters(text: str) -> tuple[dict[str, Any], ...]:
+    """Some of UNIT:RATE[/PER][:free=N][:step=N][:minimum=N]; for tiers, RATE is TIERING(UP_TO=RATE;…;RATE)."""
+    return tuple(_meter(*meter.split(":")) for meter in text.split(","))
+
+
+def _meter(unit: str, price: str, *others: str) -> dict[str, Any]:
+    rate, _, per = price.partition("/")
+    meter = {"unit": unit, "per": int(per or 1), **{name: int(of) for name, of in _pairs(",".join(others)).items()}}
+    if "(" not in rate:
+        return {**meter, "rate": rate}
+    tiering, _, tiers = rate.removesuffix(")").partition("(")
+    return {**meter, "tiering": tiering, "tiers": tuple(_tier(*tier.split("=")) for tier in tiers.split(";"))}
+
+
+def _tier(up_to: str, rate: str | None = None) -> dict[str, Any]:
+    return {"rate": up_to} if rate is None else {"up_to": int(up_to), "rate": rate}
+
+
+def _discount(text: str) -> dict[str, Any]:
+    """PERCENT[:SINCE[:UNTIL]], counted from the law's beginning."""
+    percent, since, until = [*text.split(":"), "", ""][:3]
+    instants = {"since": since, "until": until}
+    return {"percent": percent, **{name: instant(said, START) for name, said in instants.items() if said}}
+
+
 def _welcome(text: str) -> dict[str, Any] | None:
     """None, or AMOUNT[:SOURCE[:TTL]]."""
     if text == "none":
@@ -265,13 +314,16 @@ def _welcome(text: str) -> dict[str, Any] | None:
 # Arguments that are text, and are called alike where they are asked for.
 TEXTS = (
     *("source", "mode", "operation", "held_lots", "expired_lots", "spent", "time_zone"),
-    *("state", "reference", "order", "page_token"),
+    *("state", "reference", "order", "page_token", "package"),
+    *("default_card", "provider", "fixed", "minimum", "rounding", "period"),
 )
 # What an argument is called where it is asked for, and how it is read. Those not named here are text.
 ARGUMENTS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "AMOUNT": ("amount", amount),
     "DIRECTION": ("direction", str),
     "NUMBER": ("number", int),
+    "CURRENCY": ("currency", str),
+    "PACKAGE": ("package", str),
     "scale": ("scale", int),
     "priority": ("priority", int),
     "ttl": ("ttl", duration),
@@ -291,5 +343,21 @@ ARGUMENTS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "auto_open": ("auto_open", _yes_or_no),
     "welcome": ("welcome", _welcome),
     "free_credits_repay_debt": ("free_credits_repay_debt", _yes_or_no),
+    "usage": ("usage", _usage),
+    "CARD": ("card", str),
+    "version": ("version", int),
+    "operations": ("operations", _list),
+    "dimensions": ("dimensions", _pairs),
+    "meters": ("meters", _meters),
+    "discount": ("discount", _discount),
+    "retired": ("retired", _yes_or_no),
+    "others": ("retire_others", _yes_or_no),
 }
-INSTANTS = {"effective": "effective_at", "expires": "expires_at", "at": "as_of", "since": "since", "until": "until"}
+INSTANTS = {
+    "effective": "effective_at",
+    "expires": "expires_at",
+    "at": "as_of",
+    "since": "since",
+    "until": "until",
+    "then": "at",
+}

@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 import scrip
 from google.protobuf.timestamp_pb2 import Timestamp
 from scrip import calls
-from scrip.v1 import accounts_pb2, ledger_service_pb2, types_pb2
+from scrip.v1 import accounts_pb2, ledger_service_pb2, pricing_service_pb2, types_pb2
 
 from ledger import DEFAULT_TENANT, IdPrefix, parse_id, public_id
 from tests.asked import Account, Answer, Asked, ShownHold, ShownLot, Standing, Written, WrittenLine
 from tests.books import Clock
 from tests.ledger_target import PAGE_SIZE
-from tests.shown import found_entry
+from tests.shown import found_entry, revenue_shown, sold_as
 
 # What the client calls each change.
 METHODS: Mapping[str, str] = {
@@ -33,7 +33,7 @@ TAKEN: Mapping[str, str] = {"to": "to_account_id", "into": "into_account_id", "m
 SAID: Mapping[str, tuple[str, ...]] = {
     "grant": ("expires_at", "repaid"),
     "deduct": ("deducted", "became_owed"),
-    "hold": ("expires_at",),
+    "hold": ("expires_at", "left"),
     "increase": ("left",),
     "extend": ("expires_at",),
     "capture": ("captured", "released", "left"),
@@ -44,7 +44,7 @@ SAID: Mapping[str, tuple[str, ...]] = {
     "write_off": ("written_off",),
     "merge": ("moved", "debt_moved"),
 }
-INSTANTS = frozenset({"expires_at", "now", "ended_at", "held_until", "frees_at", "as_of"})
+INSTANTS = frozenset({"expires_at", "now", "ended_at", "held_until", "frees_at", "as_of", "effective_at"})
 
 
 def _names(enum: Any, prefix: str) -> dict[int, str]:
@@ -57,6 +57,7 @@ class GrpcTarget:
     cannot: ClassVar = frozenset()
     _kinds: ClassVar = _names(types_pb2.Entry.Kind, "KIND_")
     _codes: ClassVar = _names(types_pb2.Code, "CODE_")
+    _money_codes: ClassVar = _names(ledger_service_pb2.MoneyCode, "MONEY_CODE_")
     _sources: ClassVar = _names(types_pb2.Source, "SOURCE_")
     _states: ClassVar = _names(types_pb2.Hold.State, "STATE_")
     _statuses: ClassVar = _names(accounts_pb2.Account.Status, "STATUS_")
@@ -116,14 +117,63 @@ class GrpcTarget:
 
         return _answered(ask)
 
-    def check(self, asked: Asked) -> Answer:
+    def price(self, asked: Asked) -> Answer:
         def ask() -> Answer:
-            found = self._client.check(**asked.account._asdict(), **asked.fields)
+            fields = {"operations": (), "provider": "*", **asked.fields}
+            retire_others = fields.pop("retire_others", False)
+            if "meters" in fields:
+                fields["meters"] = [_meter(meter) for meter in fields["meters"]]
+            if "discount" in fields:
+                fields["discount"] = scrip.Discount(**fields["discount"])
+            changes = self._client.apply_rate_cards(
+                [scrip.RateCard(**fields)], asset=asked.account.asset, retire_others=retire_others
+            )
+            action = pricing_service_pb2.RateCardChange.Action.Name(changes[0].action)
+            figures = {
+                "action": action.removeprefix("ACTION_").lower(),
+                "version": changes[0].after.version,
+                "others": len(changes) - 1,
+            }
+            return Answer(outcome="ok", figures=figures)
+
+        return _answered(ask)
+
+    def card(self, asked: Asked) -> Answer:
+        def ask() -> Answer:
+            found = self._client.rate_card(**asked.fields, asset=asked.account.asset)
+            figures = {
+                "version": found.version,
+                "effective_at": _instant(found.effective_at),
+                "retired": "yes" if found.retired else "no",
+                "fixed": found.fixed or "0",
+            }
+            return Answer(outcome="ok", figures=figures)
+
+        return _answered(ask)
+
+    def quote(self, asked: Asked) -> Answer:
+        def ask() -> Answer:
+            found = self._client.quote(**_with_usage(asked.fields), asset=asked.account.asset)
+            return Answer(outcome="ok", figures=_charged(found))
+
+        return _answered(ask)
+
+    def check(self, asked: Asked) -> Answer:
+        return self._checked(asked, self._client.check)
+
+    def quote_for(self, asked: Asked) -> Answer:
+        return self._checked(asked, self._client.quote_for)
+
+    def _checked(self, asked: Asked, method: Callable[..., Any]) -> Answer:
+        def ask() -> Answer:
+            found = method(**asked.account._asdict(), **_with_usage(asked.fields))
             figures = {
                 "allowed": "yes" if found.allowed else "no",
                 "spendable": found.available,
                 "shortfall": found.shortfall,
                 "reason": found.reason or "none",
+                "amount": found.amount,
+                **_charged(found),
             }
             return Answer(outcome="ok", figures=figures, standing=_standing(found.balance))
 
@@ -219,6 +269,21 @@ class GrpcTarget:
 
         return _answered(ask)
 
+    def money(self, asked: Asked) -> Answer:
+        def ask() -> Answer:
+            found = self._client.money_trial_balance(**asked.fields).currencies
+            totals = {
+                self._money_codes[row.code]: (int(row.debits), int(row.credits)) for one in found for row in one.rows
+            }
+            return Answer(outcome="ok", totals=totals)
+
+        return _answered(ask)
+
+    def revenue(self, asked: Asked) -> Answer:
+        fields = dict(asked.fields)
+        sold = sold_as(fields.pop("package"), fields.pop("currency"))
+        return _answered(lambda: revenue_shown(self._client.revenue(**fields).rows, sold))
+
     def assets(self) -> Iterable[str]:
         return [asset.asset for asset in self._client.assets()]
 
@@ -234,6 +299,7 @@ class GrpcTarget:
             "expires_at": expires_at,
             "cost": f"{lot.cost.minor_units}{lot.cost.currency}" if lot.HasField("cost") else "none",
             "scope": ",".join(lot.scope) or "all",
+            "package": lot.package or "none",
         }
         return ShownLot(number, lot.remaining, lot.held, None if expires_at == "never" else expires_at, figures)
 
@@ -271,7 +337,30 @@ def _arguments(asked: Asked) -> dict[str, Any]:
     }
     if "limits" in fields:
         fields["limits"] = [_limit(**limit) for limit in fields["limits"]]
-    return {"request_id": asked.request_id, **asked.memo, **named, **fields}
+    return {"request_id": asked.request_id, **asked.memo, **named, **_with_usage(fields)}
+
+
+def _with_usage(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said, with usage as the client takes it."""
+    return {**fields, **({"usage": scrip.Usage(**fields["usage"])} if "usage" in fields else {})}
+
+
+def _meter(said: Mapping[str, Any]) -> scrip.Meter:
+    return scrip.Meter(**{**said, "tiers": [scrip.Tier(**tier) for tier in said.get("tiers", ())]})
+
+
+def _charged(answer: Any) -> dict[str, Any]:
+    charge = getattr(answer, "charge", None)
+    # A message always has one, though perhaps an empty one.
+    if charge is None or not charge.card:
+        return {}
+    return {
+        "charged": charge.amount,
+        "by": f"{charge.card}@{charge.version}",
+        "exact": charge.exact,
+        "free": sum(part.free for part in charge.parts),
+        "discount": charge.discount_percent or "none",
+    }
 
 
 def _limit(*, name: str, window: str, amount: int, length: Any, operation: str) -> scrip.SpendLimit:
@@ -301,10 +390,12 @@ def _changed(asked: Asked, response: Any) -> Answer:
     number = _number(IdPrefix.ENTRY, response.entry_id) if response.entry_id else 0
     lot_ids = [getattr(response, name, "") for name in ("lot_id", "welcome_lot_id")]
     made = [_number(IdPrefix.LOT, lot_id) for lot_id in [*lot_ids, *getattr(response, "lot_ids", ())] if lot_id]
-    figures = {name: _said(response, "held" if name == "left" else name) for name in SAID.get(asked.command, ())}
+    # Where the client makes an object of a hold, its amount is what was set aside.
+    left = "amount" if isinstance(response, scrip.Hold) else "held"
+    figures = {name: _said(response, left if name == "left" else name) for name in SAID.get(asked.command, ())}
     return Answer(
         outcome="replayed" if response.replayed else "ok",
-        figures={"entry": number, "scale": response.balance.scale, **figures},
+        figures={"entry": number, "scale": response.balance.scale, **figures, **_charged(response)},
         number=number,
         made=tuple(made),
         standing=_standing(response.balance),

@@ -2,9 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from ledger import (
+    AT_ONCE,
     DEFAULT_TENANT,
     NO_MEMO,
     Accepted,
@@ -15,6 +17,7 @@ from ledger import (
     Deduct,
     DeductMode,
     Direction,
+    Discount,
     EntryKind,
     ExpiredLots,
     ExtendHold,
@@ -29,20 +32,26 @@ from ledger import (
     MalformedError,
     Memo,
     Merge,
+    Meter,
     Money,
     OpenAccount,
     PlaceHold,
+    RateCard,
     Refund,
     Refused,
     Release,
     Request,
     Revoke,
+    Rounding,
     Source,
     SpendLimit,
     SpentPart,
+    Tier,
+    Tiering,
     Transfer,
     Unfreeze,
     UpdateAccount,
+    Usage,
     Welcome,
     Window,
     WriteOff,
@@ -52,7 +61,10 @@ from tests.asked import Account, Answer, Asked
 from tests.books import Clock
 from tests.shown import (
     balance_shown,
+    card_shown,
+    change_shown,
     changed,
+    charge_figures,
     check_shown,
     entry_shown,
     explanation_shown,
@@ -62,6 +74,8 @@ from tests.shown import (
     lot_shown,
     malformed,
     refused,
+    revenue_shown,
+    sold_as,
 )
 
 OPERATIONS: Mapping[str, type[Request]] = {
@@ -86,6 +100,15 @@ OPERATIONS: Mapping[str, type[Request]] = {
 }
 # Small, so that lists have several pages.
 PAGE_SIZE = 3
+
+
+def _meter_of(said: Mapping[str, Any]) -> Meter:
+    tiers = tuple(Tier(up_to=tier.get("up_to"), rate=Decimal(tier["rate"])) for tier in said.get("tiers", ()))
+    rate = Decimal(said["rate"]) if "rate" in said else None
+    tiering = Tiering(said["tiering"]) if "tiering" in said else None
+    return Meter(**{**said, "rate": rate, "tiers": tiers, "tiering": tiering})
+
+
 # How the ledger takes what is said in plain values.
 TAKEN: Mapping[str, Callable[[Any], Any]] = {
     "source": Source,
@@ -97,6 +120,13 @@ TAKEN: Mapping[str, Callable[[Any], Any]] = {
     "cost": lambda cost: Money(minor_units=cost[0], currency=cost[1]),
     "limits": lambda limits: tuple(SpendLimit(**{**limit, "window": Window(limit["window"])}) for limit in limits),
     "welcome": lambda said: None if said is None else Welcome(**{**said, "source": Source(said["source"])}),
+    "usage": lambda said: Usage(**said),
+    "fixed": Decimal,
+    "minimum": Decimal,
+    "meters": lambda meters: tuple(_meter_of(meter) for meter in meters),
+    "rounding": Rounding,
+    "period": Window,
+    "discount": lambda said: Discount(**{**said, "percent": Decimal(said["percent"])}),
 }
 
 
@@ -106,6 +136,13 @@ def taken(asked: Asked, tenant: str) -> dict[str, Any]:
         name: said.name(tenant) if isinstance(said, Account) else TAKEN.get(name, lambda plain: plain)(said)
         for name, said in asked.fields.items()
     }
+
+
+def card_of(asked: Asked, tenant: str) -> tuple[RateCard, bool]:
+    """The rate card that is to be set, and whether others are retired."""
+    fields = {"effective_at": AT_ONCE, "operations": (), "provider": "*", "version": 0, **taken(asked, tenant)}
+    retire_others = fields.pop("retire_others", False)
+    return RateCard(**fields), retire_others
 
 
 def operation_of(asked: Asked, tenant: str) -> Request:
@@ -198,8 +235,30 @@ class LedgerTarget(LibraryTarget):
             lambda _: Answer(outcome="ok"),
         )
 
+    def price(self, asked: Asked) -> Answer:
+        card, retire_others = card_of(asked, self.tenant)
+        return _read(
+            lambda: self._ledger.apply_rate_cards(
+                self.tenant, asked.account.asset, [card], retire_others=retire_others
+            ),
+            change_shown,
+        )
+
+    def card(self, asked: Asked) -> Answer:
+        return _read(lambda: self._ledger.rate_card(self.tenant, asked.account.asset, **asked.fields), card_shown)
+
+    def quote(self, asked: Asked) -> Answer:
+        return _read(
+            lambda: self._ledger.quote(self.tenant, asked.account.asset, **taken(asked, self.tenant)),
+            lambda charge: Answer(outcome="ok", figures=charge_figures(charge)),
+        )
+
+    def quote_for(self, asked: Asked) -> Answer:
+        return self.check(asked)
+
     def check(self, asked: Asked) -> Answer:
-        return _read(lambda: self._ledger.check(asked.account.name(self.tenant), **asked.fields), check_shown)
+        fields = taken(asked, self.tenant)
+        return _read(lambda: self._ledger.check(asked.account.name(self.tenant), **fields), check_shown)
 
     def balance(self, asked: Asked) -> Answer:
         return _read(
@@ -272,6 +331,20 @@ class LedgerTarget(LibraryTarget):
                 outcome="ok", totals={row.code.value: (row.debits, row.credits) for row in found.assets[0].rows}
             ),
         )
+
+    def money(self, asked: Asked) -> Answer:
+        return _read(
+            lambda: self._ledger.money_trial_balance(self.tenant, **asked.fields),
+            lambda found: Answer(
+                outcome="ok",
+                totals={row.code.value: (row.debits, row.credits) for one in found.currencies for row in one.rows},
+            ),
+        )
+
+    def revenue(self, asked: Asked) -> Answer:
+        fields = dict(asked.fields)
+        sold = sold_as(fields.pop("package"), fields.pop("currency"))
+        return _read(lambda: self._ledger.revenue(self.tenant, **fields), lambda found: revenue_shown(found.rows, sold))
 
     def assets(self) -> Iterable[str]:
         return [asset.asset for asset in self._ledger.assets(self.tenant)]

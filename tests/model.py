@@ -11,8 +11,10 @@ from ledger.administration import (
     Adjust,
     Close,
     Freeze,
+    HoldLot,
     Merge,
     Revoke,
+    RollOver,
     Unfreeze,
     UpdateAccount,
     WriteOff,
@@ -35,7 +37,8 @@ from ledger.operations import (
 from ledger.terms import AssetPolicy, SpendLimit
 from tests.model_account import Purse
 from tests.model_limits import Counter
-from tests.model_refund import GiveBack, share_of_cost
+from tests.model_refund import GiveBack
+from tests.model_usage import due, tell
 from tests.model_values import GRANTED_FROM, Credit, Hold, Move, Pack, Refusal, Said, Written
 
 KINDS = {
@@ -49,6 +52,8 @@ KINDS = {
     Release: "release",
     Refund: "refund",
     Revoke: "revoke",
+    HoldLot: "hold",
+    RollOver: "roll_over",
     Adjust: "adjust",
     WriteOff: "write_off",
     Transfer: "transfer_out",
@@ -59,7 +64,8 @@ KINDS = {
     UpdateAccount: "update",
 }
 OfHold = Capture | Release | IncreaseHold | ExtendHold
-OfPart = OfHold | Refund | Revoke
+OfLot = Revoke | HoldLot | RollOver
+OfPart = OfHold | OfLot | Refund
 # An account that is not there is opened by these, if the asset's settings say so.
 OPENING = Grant | Deduct | PlaceHold | Adjust | Transfer | Freeze | UpdateAccount
 NOT_WHEN_FROZEN = Deduct | PlaceHold | IncreaseHold | Transfer | Merge
@@ -77,10 +83,11 @@ SHOWN = {
 class Model:
     """The accounts of one tenant in one asset."""
 
-    def __init__(self, accounts: tuple[AccountName, ...], policy: AssetPolicy) -> None:
+    def __init__(self, accounts: tuple[AccountName, ...], policy: AssetPolicy, *, has_prices: bool = False) -> None:
         self.accounts = accounts
         self.ids = {account.key: account.account_id for account in accounts}
         self.policy = policy
+        self.has_prices = has_prices
         self.purses: dict[str, Purse] = {}
 
     def ask(self, operation: Request, now: datetime) -> Said:
@@ -142,7 +149,7 @@ class Model:
         if isinstance(operation, Refund):
             if purse is None or not 0 < operation.entry <= len(purse.entries):
                 raise Refusal("ENTRY_NOT_FOUND")
-        elif isinstance(operation, Revoke):
+        elif isinstance(operation, OfLot):
             if purse is None or operation.lot not in purse.packs:
                 raise Refusal("LOT_NOT_FOUND")
         elif purse is None or operation.hold not in purse.holds:
@@ -200,16 +207,17 @@ class Model:
             expires_at=expires_at,
             cost=cost and (cost.minor_units, cost.currency),
             scope=operation.scope,
+            package=operation.package,
         )
         if operation.priority is not None:
             terms = replace(terms, priority=operation.priority)
-        is_free = GRANTED_FROM[source][0] == "promotions"
-        may_repay = self.policy.free_credits_repay_debt or not is_free
-        moves, pack = purse.grant(operation.amount, terms, may_repay=may_repay)
+        may_repay = self._may_repay(source)
+        moves, pack = purse.grant(operation.amount, terms, may_repay=may_repay, revives=operation.revives)
         return purse.write("grant", moves, request_id=operation.request_id, made=(pack,))
 
     def _deduct(self, purse: Purse, operation: Deduct) -> Written:
-        amount, mode, about = operation.amount, str(operation.mode), operation.operation
+        mode, about = str(operation.mode), operation.used_for
+        amount = charged = due(purse, operation, operation.amount, purse.time)
         if mode == "clamp":
             amount = min([amount, *[counter.room(purse.time) for counter in purse.counters_of(about)]])
             if not purse.is_unlimited:
@@ -222,7 +230,9 @@ class Model:
             taken = purse.take(amount, about, overdraft=True)
         if mode == "authorize":
             purse.check_limits(amount, about)
-        return purse.write("deduct", purse.use(taken), request_id=operation.request_id, operation=about)
+        tell(purse, operation)
+        said = {"operation": about, "charged": None if operation.usage is None else charged}
+        return purse.write("deduct", purse.use(taken), request_id=operation.request_id, **said)
 
     def _refund(self, purse: Purse, operation: Refund) -> Written:
         refunded = purse.entries[operation.entry - 1]
@@ -251,16 +261,34 @@ class Model:
         there = [credit for credit in purse.credits if credit.lot == pack.number]
         revocable = purse.revocable(pack.number)
         amount = revocable if operation.amount is None else operation.amount
-        if not 0 < amount <= revocable:
+        if operation.at_most:
+            amount = min(amount, revocable)
+        elif not 0 < amount <= revocable:
             raise Refusal("AMOUNT_ABOVE_REVOCABLE")
         for credit in there[:amount]:
             purse.remove(credit)
         moves: list[Move] = [("available", back_to, pack.number) for _ in there[:amount]]
-        if str(operation.spent) == "owe":
-            owed = amount - len(moves)
-            purse.owed += owed
-            moves += [("owed", back_to, pack.number)] * owed
+        missing = amount - len(moves)
+        if str(operation.spent) != "leave":
+            moves += [("owed", back_to, pack.number)] * missing
+        if str(operation.spent) == "write_off":
+            moves += [("adjustments", "owed", None)] * missing
+        elif str(operation.spent) == "owe":
+            purse.owed += missing
         return purse.write("revoke", moves, request_id=operation.request_id, revokes=pack.number)
+
+    def _roll_over(self, purse: Purse, operation: RollOver) -> Written:
+        pack = purse.packs[operation.lot]
+        if operation.amount > purse.gone(pack.number):
+            raise Refusal("AMOUNT_ABOVE_REVOCABLE")
+        expires_at = operation.expires_at if operation.ttl is None else purse.time + operation.ttl
+        terms = replace(pack.come_of(), effective_at=purse.time, expires_at=expires_at)
+        moves, new = purse.grant(operation.amount, terms, may_repay=self._may_repay(pack.source))
+        moves[: operation.amount] = [("breakage", "available", new.number)] * operation.amount
+        return purse.write("roll_over", moves, request_id=operation.request_id, made=(new,))
+
+    def _may_repay(self, source: str) -> bool:
+        return self.policy.free_credits_repay_debt or GRANTED_FROM[source][0] != "promotions"
 
     def _adjust(self, purse: Purse, operation: Adjust) -> Written:
         if str(operation.direction) == "up":
@@ -289,29 +317,53 @@ class Model:
 
     # -- holds
 
-    def _hold(self, purse: Purse, operation: PlaceHold) -> Written:
-        taken = purse.take(operation.amount, operation.operation)
-        purse.check_limits(operation.amount, operation.operation)
+    def _hold(self, purse: Purse, operation: PlaceHold | HoldLot) -> Written:
+        if isinstance(operation, HoldLot):
+            return self._hold_lot(purse, operation)
+        amount, about = due(purse, operation, operation.amount, purse.time), operation.used_for
+        taken = purse.take(amount, about)
+        purse.check_limits(amount, about)
         number = purse.next_number
         purse.holds[number] = Hold(
             credits=tuple(taken),
-            operation=operation.operation,
-            amount=operation.amount,
+            operation=about,
+            amount=amount,
             tolerance=operation.tolerance,
             honours_lots=str(operation.held_lots) == "honour",
             placed_at=purse.time,
             expires_at=purse.lasting(operation.ttl),
         )
+        charged = None if operation.usage is None else amount
+        return self._write_hold(purse, operation, number, purse.hold(taken), charged)
+
+    def _hold_lot(self, purse: Purse, operation: HoldLot) -> Written:
+        taken = [credit for credit in purse.credits if credit.lot == operation.lot][: operation.amount]
+        for credit in taken:
+            purse.remove(credit)
+        number = purse.next_number
+        purse.holds[number] = Hold(
+            credits=tuple(taken),
+            operation="",
+            amount=len(taken),
+            tolerance=0,
+            honours_lots=True,
+            placed_at=purse.time,
+            expires_at=purse.lasting(operation.ttl),
+            lot=operation.lot,
+        )
         return self._write_hold(purse, operation, number, purse.hold(taken))
 
     @staticmethod
-    def _write_hold(purse: Purse, operation: Request, number: int, moves: list[Move]) -> Written:
+    def _write_hold(
+        purse: Purse, operation: Request, number: int, moves: list[Move], charged: int | None = None
+    ) -> Written:
         return purse.write(
             KINDS[type(operation)],
             moves,
             request_id=operation.request_id,
             hold=number,
             operation=purse.holds[number].operation,
+            charged=charged,
         )
 
     @staticmethod
@@ -324,6 +376,7 @@ class Model:
     def _capture(self, purse: Purse, operation: Capture) -> Written:
         hold = self._open_hold(purse, operation)
         amount = len(hold.credits) if operation.amount is None else operation.amount
+        amount = due(purse, operation, amount, hold.placed_at)
         beyond = max(amount - len(hold.credits), 0)
         if beyond > hold.tolerance:
             raise Refusal("AMOUNT_ABOVE_HOLD")
@@ -341,7 +394,9 @@ class Model:
         if operation.final:
             purse.end(operation.hold, "captured", purse.time)
             moves += purse.give_back(rest, purse.time)
-        return self._write_hold(purse, operation, operation.hold, moves)
+        tell(purse, operation)
+        charged = None if operation.usage is None else amount
+        return self._write_hold(purse, operation, operation.hold, moves, charged)
 
     def _release(self, purse: Purse, operation: Release) -> Written:
         hold = self._open_hold(purse, operation)
@@ -379,8 +434,7 @@ class Model:
         amounts = {lot: sum(credit.lot == lot for credit in gone) for lot in lots}
         made, moves = [], []
         for lot in lots:
-            terms = replace(giver.packs[lot], cost=share_of_cost(giver, lot, amounts[lot]))
-            made.append(receiver.make(amounts[lot], terms))
+            made.append(receiver.make(amounts[lot], giver.packs[lot].come_of()))
             moves += [("transfers", "available", made[-1].number)] * amounts[lot]
         receiver.owed += debt
         out = giver.write(

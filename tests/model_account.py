@@ -5,6 +5,7 @@ from copy import copy
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from ledger.model import Money
 from tests.model_limits import Counter, Spent, spent_by
 from tests.model_values import GRANTED_FROM, Credit, Hold, Move, Pack, Refusal, Written
 
@@ -28,6 +29,8 @@ class Purse:
         self.owed = 0
         self.entries: list[Written] = []
         self.asked: dict[str, tuple[object, int]] = {}
+        # When, in which time zone, and what usage was told that was not only held for.
+        self.told: list[tuple[datetime, str, object]] = []
 
     def copy(self) -> "Purse":
         copied = copy(self)
@@ -99,6 +102,11 @@ class Purse:
         there = sum(credit.lot == number for credit in self.credits)
         return max(there + self.spent_of_lot(number) - self.reclaimed_of_lot(number), 0)
 
+    def gone(self, number: int) -> int:
+        """What of the lot is neither there nor spent: it ran out, or was taken back."""
+        still_there = sum(credit.lot == number for credit in [*self.credits, *self.held])
+        return self.packs[number].granted - still_there - self.spent_of_lot(number)
+
     def left_to_refund(self, number: int) -> list[int | str]:
         """What the entry burnt and is not refunded yet, in the order it burnt."""
         burnt = self.burnt(number)
@@ -128,12 +136,21 @@ class Purse:
         self.credits += [Credit(pack.number) for _ in range(amount)]
         return pack
 
-    def grant(self, amount: int, terms: Pack, *, may_repay: bool = True) -> tuple[list[Move], Pack]:
-        """A new lot, out of what its source debits; what is owed is repaid if that may be."""
+    def told_cost(self, number: int, cost: Money | None, pack: Pack) -> Pack:
+        """A lot once it is known what it costs, if it comes of one that cost something; as it was made."""
+        if cost is not None and pack.cost == (0, cost.currency) and not pack.is_told:
+            pack = replace(pack, cost=(cost.minor_units, cost.currency))
+            self.packs[number] = replace(self.packs[number], cost=pack.cost)
+        return pack
+
+    def grant(self, amount: int, terms: Pack, *, may_repay: bool = True, revives: int = 0) -> tuple[list[Move], Pack]:
+        """A new lot, out of what its source debits; what is owed, some of it again, is repaid if that may be."""
         if terms.expires_at is not None and terms.expires_at <= self.time:
             raise Refusal("EXPIRY_IN_PAST")
         pack = self.make(amount, terms)
         moves: list[Move] = [(GRANTED_FROM[pack.source][0], "available", pack.number)] * amount
+        moves += [("owed", "adjustments", None)] * revives
+        self.owed += revives
         if may_repay and not pack.scope and pack.effective_at <= self.time:
             for credit in [credit for credit in self.credits if credit.lot == pack.number][: self.owed]:
                 self.remove(credit)
@@ -205,10 +222,13 @@ class Purse:
 
     def _count(self, entry: Written) -> None:
         spent, began, number = spent_by(entry.moves), entry.at, entry.number
+        if self._sets_aside(entry):
+            spent = sum(move[1] == "revenue" for move in entry.moves)
         if spent < 0:
             # What is given back was spent when its hold was placed or its deduction made.
             first = self.entries[(entry.refunds or entry.hold) - 1]
-            first = self.entries[first.hold - 1] if first.hold is not None else first
+            if first.hold is not None and not self._sets_aside(first):
+                first = self.entries[first.hold - 1]
             began, number = first.at, first.number
         for n, counter in enumerate(self.counters):
             if (
@@ -218,6 +238,10 @@ class Purse:
                 and counter.is_still(began, self.now)
             ):
                 self.counters[n] = counter.with_spent(Spent(began, spent))
+
+    def _sets_aside(self, entry: Written) -> bool:
+        """True if its hold is one that nobody spends by."""
+        return entry.hold is not None and self.holds[entry.hold].lot is not None
 
     # -- time
 

@@ -1,4 +1,4 @@
-"""What of the dumb model is not said in a line: a refund, credit by credit, and what a part of a lot has cost."""
+"""What of the dumb model is not said in a line: a refund, credit by credit."""
 
 from dataclasses import replace
 
@@ -7,24 +7,10 @@ from tests.model_account import Purse
 from tests.model_values import Credit, Move, Pack
 
 
-def share_of_cost(purse: Purse, lot: int, amount: int) -> tuple[int, str] | None:
-    """What so many credits cost that were just taken from a lot, if its first ones are those that went first."""
-    pack = purse.packs[lot]
-    if pack.cost is None:
-        return None
-    paid, currency = pack.cost
-    still_there = sum(credit.lot == lot for credit in [*purse.credits, *purse.held])
-    gone = pack.granted - still_there - amount
-    # The credits of a lot cost whole units: what was paid up to each of them, rounded down.
-    cost_of = [paid * (n + 1) // pack.granted - paid * n // pack.granted for n in range(pack.granted)]
-    return sum(cost_of[gone : gone + amount]), currency
-
-
 class GiveBack:
     """A refund, one credit after the other; the one that was burnt last comes first."""
 
     def __init__(self, purse: Purse, operation: Refund) -> None:
-        self.gone = purse.burnt(operation.entry)[len(purse.left_to_refund(operation.entry)) :]
         self.purse = purse
         self.policy = str(operation.expired_lots)
         self.expires_at = operation.lot_ttl and purse.time + operation.lot_ttl
@@ -78,11 +64,7 @@ class GiveBack:
             terms = adjustment
             if old != "debt":
                 terms = purse.packs[old]
-                # Of the credits that the entry burnt of this lot, those that came back before had their share.
-                gone = self.gone.count(old)
-                upto = [terms.cost[0] * (gone + n) // terms.granted for n in (0, len(some))] if terms.cost else []
-                cost = terms.cost and (upto[1] - upto[0], terms.cost[1])
-                terms = replace(terms, effective_at=purse.time, expires_at=self.expires_at, cost=cost)
+                terms = replace(terms.come_of(), effective_at=purse.time, expires_at=self.expires_at)
             made.append(purse.make(len(some), terms))
         for lot in self.extended:
             purse.packs[lot] = replace(purse.packs[lot], expires_at=self.expires_at)

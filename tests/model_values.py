@@ -1,6 +1,6 @@
 """The values of the dumb model: grants, single credits, holds, and what an entry must say."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from fractions import Fraction
@@ -36,7 +36,7 @@ def is_for(pattern: str, operation: str) -> bool:
 
 @dataclass(frozen=True)
 class Pack:
-    """What one grant put in."""
+    """What one grant put in; what it costs is not told yet if it comes of another lot."""
 
     number: int
     granted: int
@@ -46,6 +46,12 @@ class Pack:
     expires_at: datetime | None
     cost: tuple[int, str] | None
     scope: tuple[str, ...]
+    package: str = ""
+    is_told: bool = True
+
+    def come_of(self) -> "Pack":
+        """The terms of a lot that comes of this one; what it costs is told later."""
+        return replace(self, cost=self.cost and (0, self.cost[1]), is_told=False)
 
     def has_run_out(self, at: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= at
@@ -72,6 +78,7 @@ class Hold:
 
     amount     all that were ever set aside
     captured   how many of them, and beyond them, were captured
+    lot        the one it was made for, of which nothing is spent before it is captured
     """
 
     credits: tuple[Credit, ...]
@@ -82,6 +89,7 @@ class Hold:
     placed_at: datetime
     expires_at: datetime
     captured: int = 0
+    lot: int | None = None
     state: str = "open"
     ended_at: datetime | None = None
 
@@ -92,6 +100,7 @@ class Written:
 
     made   the lots it made
     peer   (account_id, number) of the entry on the other side
+    charged   for usage; None: no usage was told
     """
 
     number: int
@@ -112,6 +121,7 @@ class Written:
     lots_expire_at: datetime | None = None
     made: tuple[Pack, ...] = ()
     peer: tuple[str, int] | None = None
+    charged: int | None = None
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,14 @@ from ledger import (
     Direction,
     ExtendHold,
     Freeze,
+    HoldLot,
     IncreaseHold,
     Memo,
     Merge,
     Refund,
     Release,
     Revoke,
+    RollOver,
     SpendLimit,
     SpentPart,
     Transfer,
@@ -59,6 +61,8 @@ OF_PARTS = (
     ExtendHold(**OF_A_HOLD, ttl=timedelta(hours=1)),
     Refund(**OF_A_PART, entry=3),
     Revoke(**OF_A_PART, lot=3, spent=SpentPart.OWE),
+    HoldLot(**OF_A_PART, lot=3, ttl=timedelta(days=90)),
+    RollOver(**OF_A_PART, lot=3, amount=1),
 )
 EVERY = (*OF_AN_ACCOUNT, *OF_PARTS)
 WITH_AMOUNT = [*OF_AN_AMOUNT, *(operation for operation in OF_PARTS[2:] if not isinstance(operation, ExtendHold))]

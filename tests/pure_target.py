@@ -20,35 +20,54 @@ from ledger import (
     EntryKind,
     HoldState,
     MalformedError,
+    RateCard,
     Reason,
     Refused,
     Request,
+    Unpriced,
 )
 from ledger import Account as LedgerAccount
 from ledger.administration import check_policy
-from ledger.audit import AccountAudit, Sums, add_lines, add_sums, audit_peer, audit_totals
+from ledger.audit import AccountAudit, Sums, add_lines, audit_peer, audit_totals
+from ledger.card_versions import changes_of, in_effect, written
 from ledger.decide import settle
+from ledger.decide.charging import due, unpriced
+from ledger.draft import Draft
 from ledger.fields import GRANT_TTL_MAX, bad_duration, check, check_account, check_asset
 from ledger.ids import parse_page_token
 from ledger.lots import burn_order, pending
 from ledger.outcome import State
+from ledger.price_book import PriceBook
+from ledger.rate_cards import check_cards, check_quote, check_rate_card
 from tests.asked import Account, Answer, Asked, Standing
 from tests.books import Clock
 from tests.grammar import INT64_MAX
-from tests.ledger_target import LibraryTarget, operation_of, taken
+from tests.ledger_target import LibraryTarget, card_of, operation_of, taken
 from tests.pure_books import PureBooks
-from tests.shown import account_figures, entry_shown, found_entry, hold_shown, lot_shown, malformed
+from tests.shown import (
+    account_figures,
+    card_shown,
+    change_shown,
+    charge_figures,
+    entry_shown,
+    found_entry,
+    hold_shown,
+    lot_shown,
+    malformed,
+    refused,
+)
 
 
 class PureTarget(LibraryTarget):
-    """The pure core. It cannot explain: that is told by what was written beside the entries."""
+    """The pure core. It cannot explain, nor report on money: that is told by what was written beside the entries."""
 
-    cannot = frozenset({"explain"})
+    cannot = frozenset({"explain", "money", "revenue"})
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self._assets = {DEFAULT_ASSET: Asset(tenant=self.tenant, asset=DEFAULT_ASSET, scale=0)}
-        self._books = PureBooks(self._assets)
+        self._cards: dict[str, tuple[RateCard, ...]] = {}
+        self._books = PureBooks(self._assets, self._cards)
         self._past: dict[AccountKey, list[State]] = defaultdict(list)
 
     def execute(self, operations: Sequence[Request], *, atomic: bool) -> tuple[Accepted | Refused, ...]:
@@ -97,24 +116,83 @@ class PureTarget(LibraryTarget):
         self._assets[asset] = replace(self._assets[asset], policy=policy)
         return Answer(outcome="ok")
 
+    def price(self, asked: Asked) -> Answer:
+        asset, (card, retire_others) = asked.account.asset, card_of(asked, self.tenant)
+        try:
+            check_cards((card,))
+        except MalformedError as error:
+            return malformed(error)
+        if asset not in self._assets:
+            return Answer(outcome=Reason.ASSET_NOT_FOUND.name, figures={"asset": asset})
+        kept = self._cards.get(asset, ())
+        changes = changes_of(kept, (card,), self.clock(), retire_others=retire_others)
+        if isinstance(changes, Refused):
+            return refused(changes)
+        self._cards[asset] = (*kept, *written(changes))
+        return change_shown(changes)
+
+    def card(self, asked: Asked) -> Answer:
+        asset, name, version = asked.account.asset, asked.fields["card"], asked.fields.get("version", 0)
+        try:
+            check_rate_card(name, version)
+        except MalformedError as error:
+            return malformed(error)
+        if asset not in self._assets:
+            return Answer(outcome=Reason.ASSET_NOT_FOUND.name, figures={"asset": asset})
+        kept = self._cards.get(asset, ())
+        found = [one for one in kept if one.version == version] if version else in_effect(kept, self.clock())
+        named = [one for one in found if one.card == name]
+        if named:
+            return card_shown(named[0])
+        figures = {"asset": asset, "card": name, "version": version}
+        return Answer(outcome=Reason.RATE_CARD_NOT_FOUND.name, figures=figures)
+
+    def quote(self, asked: Asked) -> Answer:
+        asset, fields = asked.account.asset, taken(asked, self.tenant)
+        try:
+            check_quote(fields["usage"], fields.get("at"))
+        except MalformedError as error:
+            return malformed(error)
+        if asset not in self._assets:
+            return Answer(outcome=Reason.ASSET_NOT_FOUND.name, figures={"asset": asset})
+        policy, at = self._assets[asset].policy, fields.get("at", self.clock())
+        charge = PriceBook(tuple(self._cards.get(asset, ())), policy.default_card).list_price(fields["usage"], at)
+        if isinstance(charge, Unpriced):
+            return refused(unpriced(asset, charge))
+        return Answer(outcome="ok", figures=charge_figures(charge))
+
+    def quote_for(self, asked: Asked) -> Answer:
+        return self.check(asked)
+
     def check(self, asked: Asked) -> Answer:
         """By what a deduction would answer, and by how much one would take that takes what it can."""
         balance = self.balance(asked)
         if balance.outcome != "ok":
             return balance
         (told,) = self.preview([replace(asked, command="deduct", request_id="check")], atomic=False)
-        if told.outcome == "INVALID_FIELD":
+        if told.outcome in {"INVALID_FIELD", "PRICE_NOT_FOUND", "UNIT_MISMATCH", "COST_OVERFLOW"}:
             return told
-        most = replace(
-            asked, command="deduct", request_id="check", fields={**asked.fields, "amount": INT64_MAX, "mode": "clamp"}
-        )
+        amount, charged = asked.fields.get("amount"), {}
+        if "usage" in asked.fields:
+            # What it costs is told even to an account that may spend nothing.
+            operation = operation_of(replace(asked, command="deduct", request_id="check"), self.tenant)
+            state = self._books.load(operation, self.clock())[operation.key]
+            cost = due(state, Draft(state, state.account, self.clock()), None, operation.usage, self.clock())
+            if isinstance(cost, Refused):
+                return refused(cost)
+            amount, charged = cost.amount, charge_figures(cost.charge)
+        what_for = {"operation": asked.fields["usage"]["operation"]} if charged else asked.fields
+        fields = {**what_for, "amount": INT64_MAX, "mode": "clamp"}
+        most = replace(asked, command="deduct", request_id="check", fields=fields)
         (clamped,) = self.preview([most], atomic=False)
         spendable = clamped.figures.get("deducted", 0)
         figures = {
             "allowed": "yes" if told.outcome == "ok" else "no",
             "spendable": spendable,
-            "shortfall": max(asked.fields["amount"] - spendable, 0),
+            "shortfall": max(amount - spendable, 0),
             "reason": "none" if told.outcome == "ok" else told.outcome,
+            "amount": amount,
+            **charged,
         }
         return replace(balance, figures=figures)
 
@@ -201,7 +279,9 @@ class PureTarget(LibraryTarget):
     def trial_balance(self, asked: Asked) -> Answer:
         asset, at = asked.account.asset, self._at(asked)
         if at > self.clock():
-            return Answer(outcome=Reason.INSTANT_IN_FUTURE.name, figures={"as_of": at, "now": self.clock()})
+            return Answer(
+                outcome=Reason.INSTANT_IN_FUTURE.name, figures={"field": "as_of", "as_of": at, "now": self.clock()}
+            )
         if asset not in self._assets:
             return Answer(outcome=Reason.ASSET_NOT_FOUND.name)
         sums = {}
@@ -223,9 +303,11 @@ class PureTarget(LibraryTarget):
         for account in self._accounts():
             key = account.key(self.tenant)
             state, entries = self._books.states[key], self._books.entries[key]
-            audit = AccountAudit(state.account)
+            audit = AccountAudit(state.account, self._books.versions(account.asset))
+            counted = self._books.counted_by(key)
             for entry in entries:
-                yield from audit.entry(entry)
+                refunded = None if entry.refunds is None else entries[entry.refunds - 1]
+                yield from audit.entry(entry, counted[entry.seq], refunded)
                 if entry.peer is not None:
                     other, number = entry.peer
                     yield from audit_peer(account.name(self.tenant), entry, self._books.entries[other][number - 1])
@@ -233,7 +315,7 @@ class PureTarget(LibraryTarget):
             open_holds = [hold for hold in state.holds.values() if hold.state is HoldState.OPEN]
             used = {entry.seq: entry for entry in entries if entry.seq in audit.refunded}
             yield from audit.end(state.lots.values(), open_lots, open_holds, used)
-            add_sums(sums.setdefault(account.asset, {}), audit.sums)
+            add_lines(sums.setdefault(account.asset, {}), (line for entry in entries for line in entry.lines))
         for asset, folded in sums.items():
             yield from audit_totals(asset, folded, folded)
 
@@ -263,7 +345,7 @@ class PureTarget(LibraryTarget):
         at, now = self._at(asked), self.clock()
         account = self._account(asked.account)
         if at > (now if account is None else max(now, account.as_of)):
-            return Answer(outcome=Reason.INSTANT_IN_FUTURE.name, figures={"as_of": at, "now": now})
+            return Answer(outcome=Reason.INSTANT_IN_FUTURE.name, figures={"field": "as_of", "as_of": at, "now": now})
         if missing := self._missing(asked.account):
             return missing
         states = self._past[asked.account.key(self.tenant)]

@@ -13,7 +13,7 @@ from server.config import Settings
 
 
 class RunningServer(AbstractContextManager["RunningServer"]):
-    """A server in a thread of its own, with its own event loop; `port` is where it listens."""
+    """A server in a thread of its own, with its own event loop; `port` and `http_port` are where it listens."""
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime]) -> None:
         self._settings = settings
@@ -22,7 +22,7 @@ class RunningServer(AbstractContextManager["RunningServer"]):
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="server under test")
         self._failure: BaseException | None = None
-        self.port = 0
+        self.port = self.http_port = 0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -50,7 +50,7 @@ class RunningServer(AbstractContextManager["RunningServer"]):
         self._end = asyncio.Event()
         server = Server(self._settings, clock=self._clock)
         await server.start()
-        self.port = server.port
+        self.port, self.http_port = server.port, server.http_port
         self._started.set()
         await self._end.wait()
         await server.stop()

@@ -23,6 +23,12 @@ Instants are counted from the law's beginning (10d, 15m-1us), or from now with a
 NAME:WINDOW:AMOUNT[:OPERATION], where a WINDOW is hour, day, month, or a time that rolls. A welcome is
 AMOUNT[:SOURCE[:TTL]]. A grant is from a promotion, and a revocation makes owed what is spent, unless it says otherwise.
 
+Usage is PROVIDER:OPERATION[+OPERATION…][:UNIT=QUANTITY,…[:DIMENSION=VALUE,…]]. A meter of a price is
+UNIT:RATE[/PER][:free=N][:step=N][:minimum=N], where the RATE of tiers is TIERING(UP_TO=RATE;…;RATE). A discount is
+PERCENT[:SINCE[:UNTIL]].
+
+Revenue is asked of what was sold as a PACKAGE in a CURRENCY, or as none; of what was free, say free credits.
+
 Answers
     ok, replayed (the first answer again), or the reason of the refusal; then, in any order,
     available= held= owed= pending=        how the account stands; what is not said is 0. Left out wholly only where
@@ -32,13 +38,15 @@ Answers
     lines available>revenue:60@a           what the entry wrote: debit>credit:amount@lot, in order
     entries 3:lot_lapse* 2:grant 1:open    of a history; * marks what is not written yet
     assets credits=5 tokens=0              of balances: what is available in each
-    totals payments=100/0                  of a trial balance: debits/credits; codes not named are 0/0
+    totals payments=100/0                  of a trial balance: debits/credits; codes not named are 0/0; of money,
+                                           the monetary one of a currency, in minor units
     shown a=40/60/10d h=60/0/15m/open      of lots: what remains and what is held of each, and when it runs out;
                                            of holds: what is held and what was captured, when it runs out, its state
     moved a=10>0/expiry b=90>40/last       of an explanation: what the lots had before and after, in order, and what
                                            put each before the next
     passed c=scope                         of an explanation: what lots were passed over, and why
     limits daily=60/100                    of an explanation, of an account: what was used under the limits, of how much
+    charged= by= exact= free=              of what usage costs: amount, CARD@VERSION, exact amount, free quantities
     NAME=                                  any figure of the answer or refusal, such as shortfall=, expires_at=, state=
 """
 
@@ -68,7 +76,9 @@ from tests.names import Names
 
 MEMO = ("description", "reference", "actor", "metadata")
 UNLESS_SAID = {"grant": {"source": "promo"}, "revoke": {"spent": "owe"}}
-WITHOUT_STANDING = frozenset({"asset", "policy", "trial_balance", "balances"})
+WITHOUT_STANDING = frozenset(
+    {"asset", "policy", "price", "card", "quote", "trial_balance", "money", "revenue", "balances"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +204,7 @@ class _Runner:
         self._check(row, asked, answer)
         if "lots" in row.lists:
             self._check_lots(asked.account, row.lists["lots"])
-        if "at" in row.named and row.command != "trial_balance":
+        if "at" in row.named and row.command not in WITHOUT_STANDING:
             then = replace(asked, command="balance", fields={"as_of": asked.fields["as_of"]})
             self._check_answered_standing(row, self._target.balance(then))
             self._check_answered_standing(row, answer)

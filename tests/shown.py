@@ -1,6 +1,6 @@
 """How scenarios are shown the ledger's values: outcomes, entries, lots, holds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +9,8 @@ from ledger import (
     Account,
     AccountStatus,
     Balance,
+    CardChange,
+    Charge,
     Checked,
     Code,
     Entry,
@@ -18,10 +20,25 @@ from ledger import (
     Hold,
     Lot,
     MalformedError,
+    RateCard,
     Reason,
     Refused,
 )
 from tests.asked import Answer, ShownHold, ShownLot, Standing, Written, WrittenLine
+
+
+def charge_figures(charge: Charge | None) -> dict[str, Any]:
+    """What is said of how an amount was computed."""
+    if charge is None:
+        return {}
+    return {
+        "charged": charge.amount,
+        "by": f"{charge.card}@{charge.version}",
+        "exact": charge.exact,
+        "free": sum(part.free for part in charge.parts),
+        "discount": "none" if charge.discount is None else f"{charge.discount:f}",
+    }
+
 
 # What an answer says of its own kind of change.
 FIGURES: Mapping[EntryKind, Callable[[Entry], dict[str, Any]]] = {
@@ -32,14 +49,20 @@ FIGURES: Mapping[EntryKind, Callable[[Entry], dict[str, Any]]] = {
     EntryKind.DEDUCT: lambda entry: {
         "deducted": entry.used,
         "became_owed": entry.moved(Code.OWED, Code.REVENUE),
+        **charge_figures(entry.charge),
     },
-    EntryKind.HOLD: lambda entry: {"expires_at": entry.hold_expires_at},
+    EntryKind.HOLD: lambda entry: {
+        "expires_at": entry.hold_expires_at,
+        "left": entry.hold_held,
+        **charge_figures(entry.charge),
+    },
     EntryKind.EXTEND_HOLD: lambda entry: {"expires_at": entry.hold_expires_at},
     EntryKind.INCREASE_HOLD: lambda entry: {"left": entry.hold_held},
     EntryKind.CAPTURE: lambda entry: {
         "captured": entry.used,
         "released": entry.moved(Code.HELD, Code.AVAILABLE),
         "left": entry.hold_held,
+        **charge_figures(entry.charge),
     },
     EntryKind.RELEASE: lambda entry: {"released": entry.moved(Code.HELD, Code.AVAILABLE)},
     EntryKind.REFUND: lambda entry: {
@@ -48,8 +71,9 @@ FIGURES: Mapping[EntryKind, Callable[[Entry], dict[str, Any]]] = {
         "repaid": entry.moved(Code.REVENUE, Code.OWED),
     },
     EntryKind.REVOKE: lambda entry: {
-        "revoked": sum(line.amount for line in entry.lines),
-        "became_owed": sum(line.amount for line in entry.lines if line.debit is Code.OWED),
+        "revoked": sum(line.amount for line in entry.lines if line.lot is not None),
+        "became_owed": sum(line.amount for line in entry.lines if line.debit is Code.OWED)
+        - entry.moved(Code.ADJUSTMENTS, Code.OWED),
     },
     EntryKind.ADJUST: lambda entry: {"repaid": entry.moved(Code.AVAILABLE, Code.OWED)},
     EntryKind.WRITE_OFF: lambda entry: {"written_off": entry.moved(Code.ADJUSTMENTS, Code.OWED)},
@@ -58,6 +82,12 @@ FIGURES: Mapping[EntryKind, Callable[[Entry], dict[str, Any]]] = {
         "debt_moved": entry.moved(Code.TRANSFERS, Code.OWED),
     },
 }
+
+
+REVENUE = (
+    *("opening", "sold", "recognised", "expired", "returned", "adjusted", "transferred", "closing"),
+    *("credits_granted", "credits_used", "credits_expired"),
+)
 
 
 def malformed(error: MalformedError, within: str = "") -> Answer:
@@ -111,8 +141,29 @@ def check_shown(checked: Checked) -> Answer:
         "spendable": checked.available,
         "shortfall": checked.shortfall,
         "reason": checked.refusal.reason.name if checked.refusal else "none",
+        "amount": checked.amount,
+        **charge_figures(checked.charge),
     }
     return replace(balance_shown(checked.balance), figures=figures)
+
+
+def card_shown(card: RateCard) -> Answer:
+    figures = {
+        "version": card.version,
+        "effective_at": card.effective_at,
+        "retired": "yes" if card.retired else "no",
+        "fixed": f"{card.fixed:f}",
+    }
+    return Answer(outcome="ok", figures=figures)
+
+
+def change_shown(changes: Sequence[CardChange]) -> Answer:
+    """What became of the first card, and of how many others."""
+    first = changes[0]
+    return Answer(
+        outcome="ok",
+        figures={"action": first.action.value, "version": first.after.version, "others": len(changes) - 1},
+    )
 
 
 def found_account(found: FoundAccount) -> Answer:
@@ -133,6 +184,19 @@ def explanation_shown(found: Explanation) -> Answer:
     )
 
 
+def sold_as(package: str, currency: str) -> tuple[str, str]:
+    """What a law calls none, or free credits, has no name in the report of revenue."""
+    if (package, currency) == ("free", "credits"):
+        return "", ""
+    return package.replace("none", ""), currency
+
+
+def revenue_shown(rows: Iterable[Any], sold: tuple[str, str]) -> Answer:
+    """The figures of the row of what was sold as one thing; all of them are 0 if there is none."""
+    found = [row for row in rows if (row.package, row.currency) == sold]
+    return Answer(outcome="ok", figures={name: getattr(found[0], name) if found else 0 for name in REVENUE})
+
+
 def lot_shown(lot: Lot) -> ShownLot:
     terms = lot.terms
     figures = {
@@ -147,6 +211,7 @@ def lot_shown(lot: Lot) -> ShownLot:
         "expires_at": terms.expires_at or "never",
         "cost": f"{terms.cost.minor_units}{terms.cost.currency}" if terms.cost else "none",
         "scope": ",".join(terms.scope) or "all",
+        "package": terms.package or "none",
     }
     return ShownLot(lot.number, lot.remaining, lot.held, terms.expires_at, figures)
 

@@ -11,8 +11,10 @@ from ledger.administration import (
     Adjust,
     Direction,
     Freeze,
+    HoldLot,
     Merge,
     Revoke,
+    RollOver,
     SpentPart,
     Unfreeze,
     UpdateAccount,
@@ -122,22 +124,27 @@ def changes(draw, story: Story, now: datetime) -> object:
         kinds += [
             lambda: Revoke(
                 **of_part, lot=lot, spent=draw(st.sampled_from(SpentPart)), amount=draw(st.none() | st.just(amount))
-            )
+            ),
+            lambda: HoldLot(**of_part, lot=lot, ttl=draw(spans()), amount=draw(st.none() | st.just(amount))),
+            lambda: RollOver(**of_part, lot=lot, ttl=draw(st.none() | spans()), amount=draw(st.integers(1, 4))),
         ]
     return draw(st.sampled_from(kinds))()
 
 
 def _grant(draw, of_account, amount, now):
     begins = draw(st.none() | spans().map(lambda span: now + span))
-    source = draw(st.sampled_from([Source.PROMO, Source.PURCHASE]))
+    source = draw(st.sampled_from([Source.PROMO, Source.PURCHASE, Source.PURCHASE, Source.ADJUSTMENT]))
+    cost = st.builds(Money, minor_units=st.integers(0, 99), currency=st.sampled_from(["EUR", "EUR", "USD"]))
     return Grant(
         **of_account,
         amount=amount + 5,
+        revives=draw(st.sampled_from([0, 0, 0, amount])),
         source=source,
         priority=draw(st.none() | st.integers(0, 1)),
         effective_at=begins,
         ttl=draw(st.none() | spans()),
-        cost=None if source is Source.PROMO else Money(minor_units=draw(st.integers(0, 9)), currency="EUR"),
+        cost=None if source is Source.PROMO else draw(st.none() | cost | cost),
+        package="" if source is Source.PROMO else draw(st.sampled_from(["", "starter", "pro"])),
         scope=draw(st.sampled_from([(), (), PATTERNS])),
     )
 
@@ -145,12 +152,21 @@ def _grant(draw, of_account, amount, now):
 def _refund(draw, of_part, entry):
     choice = draw(st.sampled_from(ExpiredLots))
     ttl = None if choice is ExpiredLots.TO_ORIGINAL_LOT else draw(spans())
-    amount = draw(st.none() | st.integers(1, 4))
+    amount = draw(st.none() | st.just(1) | st.integers(1, 4))
     return Refund(**of_part, entry=entry, amount=amount, expired_lots=choice, lot_ttl=ttl)
 
 
 def tell(
-    data, ledger: Ledger, clock, *, length: int = 40, asset="credits", begins=START, do=None, after_each=None
+    data,
+    ledger: Ledger,
+    clock,
+    *,
+    length: int = 40,
+    tenant="default",
+    asset="credits",
+    begins=START,
+    do=None,
+    after_each=None,
 ) -> Story:
     """Has a story happen to two new customers; the clock stops where the story does.
 
@@ -158,7 +174,7 @@ def tell(
     after_each   is called after each
     """
     number = next(_numbers)
-    one = AccountName(tenant="default", account_id=f"one-{number}", asset=asset)
+    one = AccountName(tenant=tenant, account_id=f"one-{number}", asset=asset)
     story = Story(names=(one, replace(one, account_id=f"two-{number}")))
     clock.now = begins
     for name in story.names:

@@ -30,6 +30,7 @@ from ledger import (
     Request,
     Source,
     Transfer,
+    Usage,
     Welcome,
 )
 from ledger.operations import OfPart
@@ -44,6 +45,7 @@ UNKNOWN = 9_999
 # A month ends in some time zone soon after each; in some, clocks are changed then.
 STARTS = tuple(datetime(2026, month, day, tzinfo=UTC) for month, day in ((1, 1), (3, 29), (10, 25)))
 OPERATIONS = ("", "image/small", "image/large", "text")
+PACKAGES = ("", "starter", "pro")
 SCOPES = ((), (), (), ("image/*",), ("text",), ("*",), ("image/small", "text"))
 
 
@@ -145,22 +147,25 @@ class Asker(Chance):
 
     def grant(self) -> Request:
         """A grant with all kinds of terms."""
-        source = self.one_of(list(Source))
+        source = self.one_of([*Source, Source.PURCHASE, Source.PURCHASE, Source.SUBSCRIPTION])
         is_free = GRANTED_FROM[source][0] == "promotions"
         effective_at = self.instant(self.now) if self.happens(one_in=3) else None
         expires_at, ttl = self.one_of([(None, None), (self.instant(self.now), None), (None, self.span())])
         if effective_at is not None and expires_at is not None and expires_at <= effective_at:
             expires_at = effective_at + STEP
+        amount = self.number(1, 20)
         return Grant(
             **self.about(self.live()),
-            amount=self.number(1, 20),
+            amount=amount,
             source=source,
+            revives=self.number(0, amount) if self.happens(one_in=6) else 0,
             priority=self.perhaps(self.number(0, 2)),
             effective_at=effective_at,
             expires_at=expires_at,
             ttl=ttl,
-            cost=None if is_free else self.perhaps(Money(minor_units=self.number(0, 50), currency="EUR")),
+            cost=None if is_free or self.happens(one_in=4) else self.cost(),
             scope=self.one_of(SCOPES),
+            package="" if is_free else self.one_of(PACKAGES),
         )
 
     def spending(self) -> tuple[AccountName, str, int]:
@@ -168,19 +173,30 @@ class Asker(Chance):
         purse = self.settled(account)
         return account, operation, self.amount(0 if purse is None else len(purse.spendable(operation)))
 
+    def usage(self) -> Usage:
+        """Priced by tests/model_usage.py, most of the time."""
+        units = {"text": "word", "video": "second"}
+        operation = self.one_of(["image/small", "text", "video", "video", "video", "sound"])
+        quantities = {units[operation]: self.number(0, 8)} if operation in units else {}
+        return Usage(provider="anyone", operation=operation, quantities=quantities)
+
     def deduct(self) -> Request:
         account, operation, amount = self.spending()
+        if self.model.has_prices and self.happens(one_in=3):
+            return Deduct(**self.about(account), usage=self.usage(), mode=self.one_of(list(DeductMode)))
         return Deduct(**self.about(account), amount=amount, mode=self.one_of(list(DeductMode)), operation=operation)
 
     # -- holds
 
     def hold(self) -> Request:
         account, operation, amount = self.spending()
+        told = {"amount": amount, "operation": operation}
+        if self.model.has_prices and self.happens(one_in=4):
+            told = {"usage": self.usage()}
         return PlaceHold(
             **self.about(account),
-            amount=amount,
+            **told,
             ttl=self.perhaps(self.span()),
-            operation=operation,
             tolerance=self.one_of([0, self.number(1, 5)]),
             held_lots=self.one_of(list(HeldLots)),
         )
@@ -196,6 +212,8 @@ class Asker(Chance):
     def capture(self) -> Request:
         """A capture of nothing, of something, of all in both ways of saying so, or of more."""
         about, held = self.of_hold()
+        if self.model.has_prices and self.happens(one_in=4):
+            return Capture(**about, usage=self.usage(), final=self.happens(one_in=2))
         amount = self.one_of([None, self.number(0, held), self.number(0, held), self.number(held + 1, held + 4)])
         return Capture(**about, amount=amount, final=self.happens(one_in=2))
 
@@ -210,12 +228,22 @@ class Asker(Chance):
 
     # -- giving back, giving away
 
+    def cost(self) -> Money:
+        """Less or more than a unit for each credit."""
+        return Money(minor_units=self.one_of([self.number(0, 50), self.number(50, 5_000)]), currency="EUR")
+
     def refund(self) -> Request:
-        account = self.account(lambda purse: purse.status != "closed" and purse.refundable())
+        # What a plan covered is seldom there, and seldom the account that would be chosen.
+        of_plan = self.happens(one_in=3)
+        account = self.account(
+            lambda purse: purse.status != "closed" and (self._planned(purse) if of_plan else purse.refundable())
+        )
         # As it is written: a lapse that is not written yet is an entry once the refund is decided.
         purse = self.model.purse(account)
         used = [] if purse is None else purse.refundable()
         matter = [number for number in used if self._is_special(purse, number)]
+        if of_plan and purse is not None:
+            matter = self._planned(purse) or matter
         number = self.of(
             matter if matter and self.happens(one_in=2) else used,
             [] if purse is None else [entry.number for entry in purse.entries],
@@ -226,10 +254,14 @@ class Asker(Chance):
         return Refund(
             **self.part(account),
             entry=number,
-            amount=self.one_of([None, self.number(1, left), self.number(1, left), left + 1]),
+            amount=self.one_of([None, self.number(1, left), min(self.number(1, left), 1), left + 1]),
             expired_lots=policy,
             lot_ttl=ttls[policy] if policy in ttls else self.perhaps(self.span()),
         )
+
+    def _planned(self, purse: Purse) -> list[int]:
+        """The entries of which something can be refunded that a plan covered."""
+        return [number for number in purse.refundable() if "plan" in purse.left_to_refund(number)]
 
     def _is_special(self, purse: Purse, number: int) -> bool:
         """True if something is left to refund of a lot that has run out or was taken back, of debt, or of a plan."""
@@ -266,7 +298,8 @@ class Asker(Chance):
         if isinstance(earlier, Capture | Release) and self.happens(one_in=2):
             return replace(earlier, hold=self.of_hold()[0]["hold"])
         if hasattr(earlier, "amount") and self.happens(one_in=2):
-            return replace(earlier, amount=(earlier.amount or 0) + 1)
+            other = {"usage": None} if getattr(earlier, "usage", None) is not None else {}
+            return replace(earlier, amount=(earlier.amount or 0) + 1, **other)
         return replace(earlier, memo=replace(earlier.memo, reference="another"))
 
     def _another_operation(self, earlier: Request) -> Request:

@@ -9,10 +9,12 @@ from ledger import (
     Close,
     Direction,
     Freeze,
+    HoldLot,
     Memo,
     Merge,
     Request,
     Revoke,
+    RollOver,
     SpendLimit,
     SpentPart,
     Unfreeze,
@@ -29,8 +31,34 @@ PATTERNS = ("", "", "image/*", "text")
 # What is seldom possible comes several times.
 EVERYTHING = (
     *("plain_grant", "grant", "deduct", "hold", "capture", "release", "increase_hold", "extend_hold", "refund"),
-    *("transfer", "revoke", "adjust", "write_off", "freeze", "unfreeze", "close", "merge", "update", "opening"),
-    *("hold", "capture", "capture", "increase_hold", "refund", "refund", "write_off", "unfreeze", "repeat"),
+    *(
+        "transfer",
+        "revoke",
+        "hold_lot",
+        "roll_over",
+        "adjust",
+        "write_off",
+        "freeze",
+        "unfreeze",
+        "close",
+        "merge",
+        "update",
+        "opening",
+    ),
+    *(
+        "hold",
+        "capture",
+        "capture",
+        "increase_hold",
+        "refund",
+        "refund",
+        "revoke",
+        "revoke",
+        "merge",
+        "write_off",
+        "unfreeze",
+        "repeat",
+    ),
 )
 
 
@@ -42,14 +70,32 @@ class Administrator(Asker):
         purse = self.settled(account)
         packs = {} if purse is None else purse.packs
         spent = [number for number in packs if purse.spent_of_lot(number) > purse.reclaimed_of_lot(number)]
-        number = self.of(spent if spent and self.happens(one_in=2) else [*packs], [])
+        paid = [number for number in spent if packs[number].cost]
+        number = self.of((paid or spent) if spent and self.happens(one_in=2) else [*packs], [])
         there = purse.revocable(number) if number in packs else 0
         return Revoke(
             **self.part(account),
             lot=number,
             amount=self.one_of([None, None, self.number(1, there), there + 1]),
-            spent=self.one_of(list(SpentPart)),
+            spent=self.one_of([*SpentPart, SpentPart.OWE, SpentPart.OWE]),
+            at_most=self.happens(one_in=4),
         )
+
+    def hold_lot(self) -> Request:
+        account = self.account(lambda purse: purse.credits)
+        purse = self.settled(account)
+        packs = [] if purse is None else [*purse.packs]
+        number = self.of([] if purse is None else [credit.lot for credit in purse.credits], packs)
+        return HoldLot(**self.part(account), lot=number, ttl=self.span(), amount=self.perhaps(self.number(1, 20)))
+
+    def roll_over(self) -> Request:
+        account = self.account(lambda purse: purse.status != "closed" and any(map(purse.gone, purse.packs)))
+        purse = self.settled(account)
+        gone = {} if purse is None else {number: purse.gone(number) for number in purse.packs}
+        number = self.of([number for number, amount in gone.items() if amount], [*gone])
+        expires_at, ttl = self.one_of([(None, None), (self.instant(self.now), None), (None, self.span())])
+        amount = self.amount(gone.get(number, 1))
+        return RollOver(**self.part(account), lot=number, amount=amount, expires_at=expires_at, ttl=ttl)
 
     def adjust(self) -> Request:
         account = self.live()
@@ -115,7 +161,7 @@ class Administrator(Asker):
         return UpdateAccount(
             **self.about(account),
             overdraft_limit=self.one_of([None, 0, 3, 10]),
-            unlimited=self.one_of([None, None, False, True]),
+            unlimited=self.one_of([None, False, True]),
             time_zone=self.one_of([None, None, *ZONES]),
             limits=self.one_of([None, self.limits(kept), self.limits(kept)]),
             metadata=self.perhaps({"plan": "pro"}),

@@ -8,7 +8,20 @@ from dataclasses import replace
 
 import pytest
 
-from ledger import Accepted, Capture, Ledger, Memo, Release, audit
+from ledger import (
+    Accepted,
+    AccountName,
+    Capture,
+    Ledger,
+    Memo,
+    Money,
+    Release,
+    RollOver,
+    Source,
+    audit,
+    audit_money,
+    audit_use,
+)
 from ledger.administration import (
     Adjust,
     Direction,
@@ -21,10 +34,26 @@ from ledger.administration import (
     WriteOff,
 )
 from ledger.operations import ExpiredLots, ExtendHold, IncreaseHold, Refund, Transfer
-from tests.books import ACME, DAY, START, Clock, audit_findings, deducting, granting, holding, opening, request_id
+from tests.books import (
+    ACME,
+    DAY,
+    START,
+    Clock,
+    audit_findings,
+    deducting,
+    granting,
+    holding,
+    opening,
+    request_id,
+    transferring,
+)
 from tests.corruptions import CORRUPTIONS
+from tests.corruptions_of_use import CORRUPTIONS_OF_USE
+from tests.story_of_use import CARDS, STORY_OF_USE
 
 BOLT, LEAD = replace(ACME, account_id="bolt"), replace(ACME, account_id="lead")
+# Whose credits were paid for.
+PAID, PAL = (AccountName(tenant=ACME.tenant, account_id=name, asset="minutes") for name in ("paid", "pal"))
 WHY = Memo(description="mistake", actor="ann")
 
 
@@ -34,6 +63,10 @@ def of_acme(**part):
 
 def by_acme(**part):
     return {"request_id": request_id(), "account": ACME, **part}
+
+
+def of_paid(**part):
+    return {"request_id": request_id(), "tenant": PAID.tenant, "key": PAID.key, **part}
 
 
 # What is done on which day; the numbers are those of Acme's entries. Holds 5 and 24 stay open.
@@ -56,6 +89,16 @@ STORY = (
     (0, Freeze(**by_acme(memo=WHY))),  # 14
     (0, Unfreeze(**by_acme())),  # 15
     (0, Revoke(**of_acme(lot=1), amount=2, spent=SpentPart.LEAVE)),  # 16
+    (0, opening(PAL)),
+    (0, opening(PAID)),  # the paid one's 1
+    (0, granting(10, PAID, source=Source.PURCHASE, cost=Money(minor_units=101, currency="EUR"), ttl=DAY)),  # 2, lot 1
+    (0, deducting(4, PAID)),  # 3: 40 of the cost, of which 61 stay
+    (0, Refund(**of_paid(entry=3), amount=1)),  # 4: 10
+    (0, Revoke(**of_paid(lot=1), amount=1, spent=SpentPart.LEAVE)),  # 5: 10, of 71
+    (1, Refund(**of_paid(entry=3), amount=1, expired_lots=ExpiredLots.NEW_LOT, lot_ttl=DAY)),  # 6: 61 lapse; 7, lot 2
+    (1, RollOver(**of_paid(lot=1), amount=3, ttl=None)),  # 8, lot 3: 31
+    (1, Revoke(**of_paid(lot=1), amount=1, spent=SpentPart.OWE)),  # 9: a third of 20
+    (1, transferring(1, PAID, PAL)),  # 10: all of lot 2
     (1, granting(7, scope=("image/*",))),  # 17 is the lapse of lot 1; 18, lot 3
     (1, Adjust(**by_acme(memo=WHY), direction=Direction.UP, amount=1)),  # 19, lot 4
     (1, UpdateAccount(**by_acme(overdraft_limit=10))),  # 20
@@ -78,6 +121,7 @@ def sound_books(tmp_path_factory):
     path = tmp_path_factory.mktemp("audit") / "scrip.db"
     clock = Clock()
     with Ledger(f"sqlite:///{path}", clock=clock) as ledger:
+        ledger.define_asset(PAID.tenant, PAID.asset, 0)
         for days, operation in STORY:
             clock.now = START + days * DAY
             outcome = ledger.execute(operation)
@@ -85,6 +129,28 @@ def sound_books(tmp_path_factory):
         clock.now = START + 1.02 * DAY
         ledger.sweep()
     return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def sound_books_of_use(tmp_path_factory):
+    """So are these, with prices and spend limits, and a second account that nobody corrupts."""
+    path = tmp_path_factory.mktemp("audit") / "scrip.db"
+    clock = Clock()
+    with Ledger(f"sqlite:///{path}", clock=clock) as ledger:
+        ledger.apply_rate_cards(ACME.tenant, ACME.asset, CARDS)
+        ledger.execute(opening(BOLT))
+        for days, operation in STORY_OF_USE:
+            clock.now = START + days * DAY
+            outcome = ledger.execute(operation)
+            assert isinstance(outcome, Accepted), outcome
+    return path.read_bytes()
+
+
+@pytest.fixture
+def books_of_use(sound_books_of_use, tmp_path):
+    path = tmp_path / "scrip.db"
+    path.write_bytes(sound_books_of_use)
+    return path
 
 
 @pytest.fixture
@@ -99,7 +165,7 @@ def corrupt(path, statement):
     """Does what no constraint may stand in the way of."""
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA ignore_check_constraints = ON")
-    for name in (ACME, LEAD):
+    for name in (ACME, LEAD, PAID):
         rows = f"account_key = '{name.key}'"
         statement = statement.replace(f"IN_{name.account_id.upper()}", rows)
     changed = connection.execute(statement).rowcount
@@ -123,6 +189,32 @@ def test_what_is_wrong_is_told_in_a_sentence(what, books):
     assert [finding for finding in findings if re.match(sentence, finding)] != [], findings
 
 
+def test_sound_books_of_use_are_clean(books_of_use):
+    assert audit_findings(f"sqlite:///{books_of_use}") == []
+
+
+@pytest.mark.parametrize("what", CORRUPTIONS_OF_USE)
+def test_what_is_wrong_with_prices_or_cannot_be_read_is_told_in_a_sentence(what, books_of_use):
+    statement, sentence = CORRUPTIONS_OF_USE[what]
+    changed = corrupt(books_of_use, statement)
+
+    findings = audit_findings(f"sqlite:///{books_of_use}")
+
+    assert changed > 0
+    assert [finding for finding in findings if re.match(sentence, finding)] != [], findings
+
+
+def test_an_account_that_cannot_be_read_keeps_no_other_from_being_audited(books_of_use):
+    corrupt(books_of_use, "UPDATE entries SET charge = 'x' WHERE seq = 4 AND IN_ACME")
+    corrupt(books_of_use, "UPDATE accounts SET available = 1 WHERE account_id = 'bolt'")
+
+    findings = audit_findings(f"sqlite:///{books_of_use}")
+
+    assert sum("acme" in finding for finding in findings) == 1
+    assert "Account bolt (credits) keeps available as 1, but its entries say 0." in findings
+    assert not any("Totals" in finding for finding in findings)
+
+
 def test_the_sound_books_have_every_kind_of_thing_that_can_be_corrupted(books):
     connection = sqlite3.connect(books)
 
@@ -133,12 +225,13 @@ def test_the_sound_books_have_every_kind_of_thing_that_can_be_corrupted(books):
 
 def test_every_sentence_of_the_audit_has_its_corruption():
     """Told from the source: a sentence is what is yielded, and its corruption is in the table by its longest words."""
-    source = ast.parse(inspect.getsource(audit))
-    yields = [node.value for node in ast.walk(source) if isinstance(node, ast.Yield)]
+    sources = [ast.parse(inspect.getsource(module)) for module in (audit, audit_money, audit_use)]
+    yields = [node.value for source in sources for node in ast.walk(source) if isinstance(node, ast.Yield)]
     parts = [[part.value for part in ast.walk(one) if isinstance(part, ast.Constant)] for one in yields]
-    told = [sentence.replace("\\", "") for _, sentence in CORRUPTIONS.values()]
+    told = [sentence.replace("\\", "") for _, sentence in (CORRUPTIONS | CORRUPTIONS_OF_USE).values()]
 
-    longest = [max((part.strip() for part in of_one if isinstance(part, str)), key=len) for of_one in parts]
+    sentences = [[part.strip() for part in of_one if isinstance(part, str)] for of_one in parts]
+    longest = [max(words, key=len) for words in sentences if words]
     untold = [words for words in longest if not any(words[:25] in sentence for sentence in told)]
 
     assert len(longest) > 30

@@ -3,7 +3,6 @@
 from concurrent.futures import Future
 
 import pytest
-from sqlalchemy import text
 
 from ledger import (
     AccountName,
@@ -20,9 +19,8 @@ from ledger import (
     Window,
     deliver,
 )
-from ledger.database import Database
 from ledger.model import INT64_MAX
-from tests.books import ACME, DAY, Clock, deducting, granting, opening, refunding
+from tests.books import ACME, DAY, Clock, deducting, granting, opening, refunding, touch
 
 PATIENCE_S = 10
 
@@ -118,7 +116,7 @@ def test_an_account_that_cannot_be_settled_keeps_no_other_from_its_turn(tmp_path
         healthy = AccountName(tenant=ACME.tenant, account_id="healthy", asset=ACME.asset)
         ledger.execute(opening(healthy))
         ledger.execute(granting(5, healthy))
-        _touch(ledger, "UPDATE accounts SET available = 1 WHERE account_id = 'acme'")
+        touch(str(ledger), "UPDATE accounts SET available = 1 WHERE account_id = 'acme'")
         clock.now += DAY
 
         broken, well = ledger.queue(Settle(key=ACME.key)), ledger.queue(deducting(5, healthy))
@@ -126,11 +124,3 @@ def test_an_account_that_cannot_be_settled_keeps_no_other_from_its_turn(tmp_path
         assert well.result(PATIENCE_S).entry.available == 0
         with pytest.raises(Exception, match="incident"):
             broken.result(PATIENCE_S)
-
-
-def _touch(ledger, statement):
-    database = Database(str(ledger))
-    with database.write() as connection:
-        assert connection.execute(text(statement)).rowcount == 1
-        connection.commit()
-    database.close()

@@ -1,14 +1,18 @@
 """The hash chain: what a hash covers, byte by byte, because customers may recompute it."""
 
 import hashlib
+import json
 from dataclasses import fields, replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
 from ledger import Code, EntryKind, Line, LotTerms, Memo, Money, Source
 from ledger.chain import canonical_bytes, chained_hash, genesis
+from ledger.charges import charge_of
 from ledger.model import Entry, Left, MadeLot
+from ledger.pricing import Charge, ChargePart, Usage
 from tests.books import ACME, DAY, MICROSECOND, START
 
 TERMS = LotTerms(
@@ -18,6 +22,22 @@ TERMS = LotTerms(
     expires_at=START + DAY,
     cost=Money(minor_units=990, currency="EUR"),
     scope=("image/*",),
+    package="starter",
+)
+CHARGE = Charge(
+    card="gpt-5",
+    version=2,
+    usage=Usage(
+        provider="openai",
+        operation="chat",
+        dimensions={"tier": "fast", "model": "gpt-5"},
+        quantities={"output_token": 3, "input_token": 1832},
+        bundled=("search",),
+    ),
+    parts=(ChargePart("input_token", 1832, 2000, 500, 7, "1.25"),),
+    discount=Decimal("12.5"),
+    exact="1/3",
+    amount=1,
 )
 ENTRY = Entry(
     key=ACME.key,
@@ -42,6 +62,7 @@ ENTRY = Entry(
     lots_expire_at=None,
     peer=None,
     memo=Memo(description="zehn für dich", reference="o-7", actor="ann", metadata={"b": "2", "a": "1"}),
+    charge=CHARGE,
     hash=b"",
 )
 OTHER = {
@@ -66,6 +87,7 @@ OTHER = {
     "lots_expire_at": START,
     "peer": (ACME.key, 1),
     "memo": replace(ENTRY.memo, metadata={"b": "2", "a": "2"}),
+    "charge": None,
 }
 
 
@@ -77,8 +99,10 @@ def test_the_canonical_bytes_are_those_of_the_documentation():
             '"2026-01-01T00:00:00.000000+00:00","2026-01-01T00:00:00.000001+00:00",'
             '100,0,0,0,[["payments","available",100,2]],'
             '[[7,100,"purchase",60,'
-            '"2026-01-01T00:00:00.000000+00:00","2026-01-02T00:00:00.000000+00:00",[990,"EUR"],["image/*"]]],'
-            '"image/edit",null,null,null,null,null,null,null,"zehn für dich","o-7","ann",[["a","1"],["b","2"]]]'
+            '"2026-01-01T00:00:00.000000+00:00","2026-01-02T00:00:00.000000+00:00",[990,"EUR"],["image/*"],"starter"]],'
+            '"image/edit",null,null,null,null,null,null,null,"zehn für dich","o-7","ann",[["a","1"],["b","2"]],'
+            '["gpt-5",2,1,"1/3","12.5",[["input_token",1832,2000,500,7,"1.25"]],'
+            '["openai","chat",["search"],[["model","gpt-5"],["tier","fast"]],[["input_token",1832],["output_token",3]]]]]'
         ).encode()
     )
 
@@ -113,6 +137,8 @@ def test_another_value_of_any_field_makes_another_hash(field):
         {"cost": Money(minor_units=990, currency="USD")},
         {"scope": ()},
         {"scope": ("image/*", "video/*")},
+        {"package": ""},
+        {"package": "pro"},
     ],
     ids=str,
 )
@@ -140,6 +166,32 @@ def test_another_number_or_amount_of_a_lot_makes_another_hash(changed):
     assert chained_hash(genesis(ACME), other) != chained_hash(genesis(ACME), ENTRY)
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"card": "gpt-6"},
+        {"version": 3},
+        {"amount": 2},
+        {"exact": "2/3"},
+        {"discount": None},
+        {"parts": ()},
+        {"usage": replace(CHARGE.usage, provider="other")},
+        {"usage": replace(CHARGE.usage, operation="search", bundled=("chat",))},
+        {"usage": replace(CHARGE.usage, dimensions={})},
+        {"usage": replace(CHARGE.usage, quantities={**CHARGE.usage.quantities, "output_token": 4})},
+    ],
+    ids=str,
+)
+def test_another_word_of_a_charge_makes_another_hash(changed):
+    other = replace(ENTRY, charge=replace(CHARGE, **changed))
+
+    assert chained_hash(genesis(ACME), other) != chained_hash(genesis(ACME), ENTRY)
+
+
+def test_a_charge_is_made_again_of_its_canonical_values():
+    assert charge_of(json.loads(CHARGE.text)) == CHARGE
+
+
 def test_what_a_line_leaves_in_its_lot_follows_from_the_lines_and_is_not_hashed():
     other = replace(ENTRY, lines=(replace(ENTRY.lines[0], left=Left(100, 0, 0, 0)),))
 
@@ -163,6 +215,17 @@ def test_the_order_in_which_metadata_was_told_does_not_matter():
     other = replace(ENTRY, memo=replace(ENTRY.memo, metadata={"a": "1", "b": "2"}))
 
     assert canonical_bytes(other) == canonical_bytes(ENTRY)
+
+
+def test_the_order_in_which_usage_was_told_does_not_matter():
+    told = CHARGE.usage
+    turned = replace(
+        told,
+        dimensions=dict(reversed(told.dimensions.items())),
+        quantities=dict(reversed(told.quantities.items())),
+    )
+
+    assert canonical_bytes(replace(ENTRY, charge=replace(CHARGE, usage=turned))) == canonical_bytes(ENTRY)
 
 
 def test_a_history_cannot_lose_its_beginning():

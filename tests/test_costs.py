@@ -5,12 +5,27 @@ These are limits, a little above what was counted when they were set. Who has to
 
 import threading
 from collections import Counter
+from decimal import Decimal
 from itertools import count
 
 import pytest
 from sqlalchemy import Engine, event
 
-from ledger import BATCH_MAX, Accepted, Deduct, Grant, Ledger, OpenAccount, PlaceHold, Source, WriterOptions
+from ledger import (
+    AT_ONCE,
+    BATCH_MAX,
+    Accepted,
+    Deduct,
+    Grant,
+    Ledger,
+    Meter,
+    OpenAccount,
+    PlaceHold,
+    RateCard,
+    Source,
+    Usage,
+    WriterOptions,
+)
 from tests.books import rows_of
 from tests.faults.customers import customers
 from tests.faults.statements import around_prepared
@@ -37,6 +52,23 @@ numbers = count(1)
 def deduct(ledger, operations, names=NAMES):
     asked = [
         Deduct(request_id=f"r-{next(numbers):09}", account=names[n % len(names)], amount=1) for n in range(operations)
+    ]
+    assert all(isinstance(outcome, Accepted) for outcome in ledger.execute_batch(asked))
+
+
+def set_prices(ledger):
+    meters = tuple(Meter(unit=unit, rate=Decimal(1), per=1000) for unit in ("input", "cached", "output"))
+    card = RateCard(
+        card="gpt-5", provider="openai", operations=("chat",), meters=meters, effective_at=AT_ONCE, version=0
+    )
+    ledger.apply_rate_cards("default", "credits", [card])
+
+
+def use(ledger, operations, names=NAMES):
+    usage = Usage(provider="openai", operation="chat", quantities={"input": 1832, "cached": 200, "output": 412})
+    asked = [
+        Deduct(request_id=f"r-{next(numbers):09}", account=names[n % len(names)], usage=usage)
+        for n in range(operations)
     ]
     assert all(isinstance(outcome, Accepted) for outcome in ledger.execute_batch(asked))
 
@@ -84,6 +116,16 @@ def test_a_batch_takes_so_many_statements(ledger, sent, operations):
     assert len(sent.texts) <= (8 if str(ledger).startswith("sqlite") else 2), sent.texts
 
 
+def test_usage_takes_no_more_statements_once_its_prices_are_known(ledger, sent):
+    set_prices(ledger)
+    use(ledger, 1)
+    sent.texts.clear()
+
+    use(ledger, MANY)
+
+    assert len(sent.texts) <= (8 if str(ledger).startswith("sqlite") else 2), sent.texts
+
+
 def test_a_batch_of_all_that_a_gateway_does_takes_a_few_statements_more(ledger, sent):
     held = ledger.execute_batch(
         [PlaceHold(request_id=f"h-{n}", account=name, amount=5) for n, name in enumerate(NAMES)]
@@ -97,6 +139,16 @@ def test_a_deduction_hands_over_so_many_bytes(ledger, sent):
     deduct(ledger, MANY)
 
     assert sent.bytes / MANY <= 1_100
+
+
+def test_usage_hands_over_so_many_bytes(ledger, sent):
+    set_prices(ledger)
+    use(ledger, 1)
+    sent.values.clear()
+
+    use(ledger, MANY)
+
+    assert sent.bytes / MANY <= 1_500
 
 
 def test_a_deduction_from_one_lot_writes_an_entry_and_a_line_and_changes_an_account_and_a_lot(ledger, database_url):
@@ -126,10 +178,27 @@ def calls():
 
 
 def test_a_deduction_takes_so_many_calls_of_functions_in_the_writer(calls, ledger):
+    # The statements of a batch that is like the one before are made once.
+    deduct(ledger, 1)
     calls.clear()
 
     deduct(ledger, MANY)
 
     # Those that are written in Python, and those of the interpreter.
-    assert calls["call"] / MANY <= 120
+    assert calls["call"] / MANY <= 117
     assert calls["c_call"] / MANY <= 78
+
+
+def test_usage_takes_few_calls_of_functions_more_than_an_amount_in_the_writer(calls, ledger):
+    set_prices(ledger)
+    use(ledger, 1)
+    calls.clear()
+    deduct(ledger, MANY)
+    by_amount = calls.copy()
+    calls.clear()
+
+    use(ledger, MANY)
+
+    more = calls - by_amount
+    assert more["call"] / MANY <= 19
+    assert more["c_call"] / MANY <= 28

@@ -19,6 +19,7 @@ from ledger import (
     Freeze,
     Grant,
     HeldLots,
+    HoldLot,
     IncreaseHold,
     Memo,
     Merge,
@@ -28,11 +29,13 @@ from ledger import (
     Refund,
     Release,
     Revoke,
+    RollOver,
     Source,
     SpentPart,
     Transfer,
     Unfreeze,
     UpdateAccount,
+    Usage,
     Window,
     WriteOff,
 )
@@ -68,7 +71,7 @@ AMOUNT, HOLD_ID = {"amount": (2, 3)}, {"hold_id": (4, 5)}
 OTHERS = (replace(ACME, account_id="cora"), replace(ACME, account_id="dora"))
 COVERED = {
     OpenAccount: MEMOS,
-    Grant: {**TERMS, **MEMOS},
+    Grant: {**TERMS, "revives": (0, 1), **MEMOS},
     Deduct: {**AMOUNT, **USE, "mode": (DeductMode.CLAMP, DeductMode.RECORD), **MEMOS},
     PlaceHold: {
         **AMOUNT,
@@ -83,6 +86,8 @@ COVERED = {
     ExtendHold: {"ttl": TERMS["ttl"], **HOLD_ID, **MEMOS},
     Refund: {"entry_id": (4, 5), **AMOUNT, **MEMOS},
     Revoke: {"lot_id": (4, 5), **AMOUNT, **MEMOS},
+    HoldLot: {"lot_id": (4, 5), **AMOUNT, "ttl": TERMS["ttl"], **MEMOS},
+    RollOver: {"lot_id": (4, 5), **AMOUNT, "ttl": TERMS["ttl"], **MEMOS},
     Transfer: {**AMOUNT, "to_account_id": OTHERS, **MEMOS},
     Merge: {"into_account_id": OTHERS, **MEMOS},
     Adjust: AMOUNT,
@@ -110,7 +115,7 @@ def with_field(operation, field, value):
 @pytest.mark.parametrize(
     ("operation", "field"),
     [(operation, field) for operation in EVERY for field in COVERED[type(operation)]],
-    ids=lambda case: case if isinstance(case, str) else case.kind,
+    ids=lambda case: case if isinstance(case, str) else type(case).__name__,
 )
 def test_a_fingerprint_tells_which_field_differs(operation, field):
     one, other = (with_field(operation, field, value) for value in COVERED[type(operation)][field])
@@ -127,6 +132,8 @@ def test_a_fingerprint_tells_which_field_differs(operation, field):
         (holding(1), replace(holding(1), held_lots=HeldLots.LAPSE), "held_lots"),
         (OF_AN_AMOUNT[4], replace(OF_AN_AMOUNT[4], direction=Direction.DOWN), "direction"),
         (OF_PARTS[5], replace(OF_PARTS[5], spent=SpentPart.LEAVE), "spent"),
+        (OF_PARTS[5], replace(OF_PARTS[5], at_most=True), "at_most"),
+        (OF_PARTS[7], replace(OF_PARTS[7], expires_at=START + DAY), "expires_at"),
         (OF_PARTS[4], replace(OF_PARTS[4], expired_lots=ExpiredLots.NEW_LOT), "expired_lots"),
         (
             replace(OF_PARTS[4], expired_lots=ExpiredLots.NEW_LOT, lot_ttl=DAY),
@@ -156,7 +163,13 @@ def test_what_was_paid_is_part_of_the_fingerprint():
     assert fields_that_differ(paid.fingerprint(), otherwise.fingerprint()) == ("cost",)
 
 
-@pytest.mark.parametrize("operation", EVERY, ids=lambda operation: operation.kind)
+def test_what_it_was_sold_as_is_part_of_the_fingerprint():
+    starter, pro = (granting(1, source=Source.PURCHASE, package=package) for package in ("starter", "pro"))
+
+    assert fields_that_differ(starter.fingerprint(), pro.fingerprint()) == ("package",)
+
+
+@pytest.mark.parametrize("operation", EVERY, ids=lambda operation: type(operation).__name__)
 def test_the_request_id_is_no_part_of_the_fingerprint(operation):
     assert replace(operation, request_id="another").fingerprint() == operation.fingerprint()
 
@@ -200,3 +213,20 @@ def test_a_fingerprint_stays_small_however_much_was_written_beside():
     )
 
     assert len(replace(granting(1), memo=memo).fingerprint()) < 400
+
+
+def test_usage_is_compared_whatever_the_order_it_was_told_in():
+    usage = Usage(provider="p", operation="o", dimensions={"a": "1", "b": "2"}, quantities={"x": 1, "y": 2})
+    turned = replace(usage, dimensions={"b": "2", "a": "1"}, quantities={"y": 2, "x": 1})
+    others = [
+        replace(usage, provider="q"),
+        replace(usage, operation="q"),
+        replace(usage, dimensions={"a": "1", "b": "3"}),
+        replace(usage, quantities={"x": 2, "y": 1}),
+        replace(usage, bundled=("q",)),
+    ]
+    asked = [Deduct(request_id="r", account=ACME, usage=one).fingerprint() for one in (usage, turned, *others)]
+
+    assert asked[0] == asked[1]
+    assert len(set(asked)) == 1 + len(others)
+    assert fields_that_differ(asked[0], asked[2]) == ("usage",)

@@ -12,7 +12,7 @@ import ledger
 
 ROOT = Path(__file__).parent.parent
 GENERATED = ROOT / "clients/python/scrip/v1"
-LEDGER = sorted([*(ROOT / "ledger").glob("*.py"), *(ROOT / "ledger/decide").glob("*.py")])
+LEDGER = sorted(path for path in (ROOT / "ledger").rglob("*.py") if "migrations" not in path.parts)
 MIGRATIONS = sorted((ROOT / "ledger/migrations").rglob("*.py"))
 SERVER = sorted((ROOT / "server").rglob("*.py"))
 CLIENT = sorted(path for path in (ROOT / "clients/python/scrip").rglob("*.py") if GENERATED not in path.parents)
@@ -24,7 +24,11 @@ OURS = [*LEDGER, *MIGRATIONS, *SERVER, *CLIENT, *TESTS, *OTHERS]
 PURE = {
     "administration",
     "audit",
+    "audit_money",
+    "audit_use",
+    "card_versions",
     "chain",
+    "charges",
     "chart",
     "decide",
     "draft",
@@ -32,10 +36,16 @@ PURE = {
     "fields",
     "folding",
     "ids",
+    "json_text",
     "lots",
     "model",
+    "money",
     "operations",
     "outcome",
+    "price_book",
+    "pricing",
+    "rate_cards",
+    "sales",
     "standing",
     "terms",
 }

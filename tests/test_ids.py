@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ledger import IdPrefix, parse_id, public_id
-from ledger.ids import account_key, page_token, parse_page_token
+from ledger.ids import account_key, page_token, parse_page_token, parse_place_token, place_token
 
 ACME = account_key("default", "credits", "acme")
 KEYS = st.uuids().map(lambda key: key.hex)
@@ -96,3 +96,16 @@ def test_a_page_token_cannot_be_made_to_lead_elsewhere(before, elsewhere):
     key, _ = parse_id(IdPrefix.PAGE, page_token(("acme",), before))
 
     assert parse_page_token(("acme",), public_id(IdPrefix.PAGE, key, elsewhere)) is None
+
+
+@given(st.lists(st.text(max_size=5), min_size=1, max_size=3).map(tuple), st.text(min_size=1), st.text(max_size=3))
+def test_a_token_of_a_place_leads_back_there_for_the_same_filters_only(filters, place, another):
+    token = place_token(filters, place)
+
+    assert parse_place_token(filters, token) == place
+    assert parse_place_token((*filters, another), token) is None
+
+
+@given(st.text())
+def test_what_is_no_token_leads_to_no_place(text):
+    assert parse_place_token(("acme",), text) is None

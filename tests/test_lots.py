@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger import Code, Line, LotTerms, Money, Source
-from ledger.lots import after_line, burn, burn_order, can_burn, cost_share, has_run_out, may_pay_for, pending, split
+from ledger.lots import after_line, burn, burn_order, can_burn, has_run_out, may_pay_for, pending, split
 from ledger.model import Draw, Lot
 from tests.books import MICROSECOND, START
 
@@ -189,20 +189,6 @@ def test_what_a_revocation_makes_owed_is_reclaimed_until_it_is_refunded(lot, amo
 
     assert (owed.spent, owed.reclaimed) == (amount, amount)
     assert refunded == lot
-
-
-@given(lots(), st.data())
-def test_the_parts_of_a_lot_cost_together_what_the_lot_did(lot, data):
-    cost = Money(minor_units=data.draw(st.integers(0, 10**6)), currency="EUR")
-    granted = data.draw(st.integers(1, 50))
-    left = replace(lot, terms=replace(lot.terms, cost=cost), granted=granted, remaining=granted, held=0)
-    shares = []
-    while left.remaining:
-        part = data.draw(st.integers(1, left.remaining))
-        shares.append(cost_share(left, granted - left.remaining, part).minor_units)
-        left = replace(left, remaining=left.remaining - part)
-
-    assert sum(shares) == cost.minor_units
 
 
 @pytest.mark.parametrize(

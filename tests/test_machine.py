@@ -20,6 +20,8 @@ from ledger.decide import settle
 from ledger.lots import pending
 from tests.books import ACME
 from tests.model import KINDS, Model
+from tests.model_money import PILES, facts_of
+from tests.model_usage import CARDS
 from tests.pure_books import PureBooks
 from tests.strategies import STARTS, Chance
 from tests.strategies_of_administration import EVERYTHING, Administrator
@@ -49,15 +51,21 @@ REFUSALS = {
     "LOT_NOT_FOUND",
     "AMOUNT_ABOVE_REVOCABLE",
     "AMOUNT_ABOVE_OWED",
+    "PRICE_NOT_FOUND",
 }
 # What can be seen of an entry's moves that its kind does not say.
 TURNS = {
     "opened by another operation": lambda entry: entry.kind == "open" and entry.request_id is None,
     "a welcome": lambda entry: entry.kind == "open" and entry.moves,
     "clamped to nothing": lambda entry: entry.kind == "deduct" and not entry.moves,
+    "deducted by usage": lambda entry: entry.kind == "deduct" and entry.charged,
+    "held by usage": lambda entry: entry.kind == "hold" and entry.charged,
+    "captured by usage": lambda entry: entry.kind == "capture" and entry.charged,
+    "used what is free": lambda entry: entry.charged == 0,
     "became debt": lambda entry: ("owed", "revenue", None) in entry.moves,
     "covered by a plan": lambda entry: ("plans", "available", None) in entry.moves,
     "given back to a plan": lambda entry: ("available", "plans", None) in entry.moves,
+    "owed again": lambda entry: ("owed", "adjustments", None) in entry.moves,
     "debt repaid by a grant": lambda entry: ("available", "owed") in sides(entry),
     "captured beyond the hold": lambda entry: entry.kind == "capture" and ("available", "revenue") in sides(entry),
     "captured, and more to come": lambda entry: entry.kind == "capture" and entry.hold_expires_at is not None,
@@ -73,7 +81,20 @@ TURNS = {
     "refunded as a new lot": lambda entry: entry.kind == "refund" and entry.made,
     "refunded and extended": lambda entry: entry.lots_expire_at is not None,
     "reclaimed what was spent": lambda entry: entry.kind == "revoke" and any(move[0] == "owed" for move in entry.moves),
+    "wrote off what was spent": lambda entry: entry.kind == "revoke" and ("adjustments", "owed") in sides(entry),
+    "revoked nothing": lambda entry: entry.kind == "revoke" and not entry.moves,
     "merged debt": lambda entry: ("owed", "transfers", None) in entry.moves,
+}
+
+
+# What money moved between, and that it did.
+MONEY = {
+    (*sides, "money")
+    for sides in (
+        *(("payments", "deferred"), ("adjustments", "deferred"), ("transfers", "deferred"), ("breakage", "deferred")),
+        *(("deferred", "payments"), ("deferred", "adjustments"), ("deferred", "transfers"), ("deferred", "breakage")),
+        *(("deferred", "revenue"), ("revenue", "deferred"), ("revenue", "payments")),
+    )
 }
 
 
@@ -93,12 +114,12 @@ def terms_of(lot):
     terms = lot.terms
     cost = None if terms.cost is None else (terms.cost.minor_units, terms.cost.currency)
     life = terms.effective_at, terms.expires_at
-    return lot.number, lot.granted, terms.source, terms.priority, *life, cost, terms.scope
+    return lot.number, lot.granted, terms.source, terms.priority, *life, cost, terms.scope, terms.package
 
 
 def terms_of_pack(pack):
     life = pack.effective_at, pack.expires_at
-    return pack.number, pack.granted, pack.source, pack.priority, *life, pack.cost, pack.scope
+    return pack.number, pack.granted, pack.source, pack.priority, *life, pack.cost, pack.scope, pack.package
 
 
 class Books(RuleBasedStateMachine):
@@ -109,8 +130,11 @@ class Books(RuleBasedStateMachine):
     @initialize(start=st.sampled_from(STARTS), number=st.integers(0, 2**32))
     def begin(self, start, number):
         self.now, policy = start, Chance(number).policy()
-        self.books = PureBooks({DEFAULT_ASSET: Asset(tenant=ACME.tenant, asset=DEFAULT_ASSET, scale=0, policy=policy)})
-        self.model = Model(ACCOUNTS, policy)
+        self.books = PureBooks(
+            {DEFAULT_ASSET: Asset(tenant=ACME.tenant, asset=DEFAULT_ASSET, scale=0, policy=policy)},
+            {DEFAULT_ASSET: CARDS},
+        )
+        self.model = Model(ACCOUNTS, policy, has_prices=True)
         self.audited = Counter()
         self.asked = []
         for account in ACCOUNTS[: 2 if policy.auto_open else 3]:
@@ -136,6 +160,7 @@ class Books(RuleBasedStateMachine):
 
         outcome = self.books.execute(operation, self.now)
 
+        self.happened[type(operation).__name__] += not said.refused
         self.happened[said.refused or ("replay" if said.is_replay else KINDS[type(operation)])] += 1
         if said.refused:
             assert outcome.reason.name == said.refused
@@ -169,7 +194,12 @@ class Books(RuleBasedStateMachine):
             if written.kind in LAPSES | {"transfer_in", "merge_in"}:
                 self.happened[written.kind] += 1
             assert moves_of(entry) == list(Counter(written.moves).items())
-            assert [terms_of(lot) for lot in entry.made] == [terms_of_pack(pack) for pack in written.made]
+            # What a lot costs that comes of another is not of the model of credits, but of that of money.
+            made = [
+                purse.told_cost(lot.number, lot.terms.cost, pack)
+                for lot, pack in zip(entry.made, written.made, strict=True)
+            ]
+            assert [terms_of(lot) for lot in entry.made] == [terms_of_pack(pack) for pack in made]
             peer = None if entry.peer is None else (self.model.ids[entry.peer[0]], entry.peer[1])
             assert (entry.seq, entry.kind, entry.effective_at) == (written.number, written.kind, written.at)
             assert (entry.available, entry.held) == (written.available, written.held)
@@ -179,6 +209,7 @@ class Books(RuleBasedStateMachine):
             assert entry.hold_expires_at == written.hold_expires_at
             assert (entry.refunds, entry.revokes, peer) == (written.refunds, written.revokes, written.peer)
             assert entry.lots_expire_at == written.lots_expire_at
+            assert (None if entry.charge is None else entry.charge.amount) == written.charged
             assert entry.recorded_at == self.now
 
     # -- how it all stands
@@ -226,44 +257,71 @@ class Books(RuleBasedStateMachine):
                 continue
             self.audited[name] = len(purse.entries)
             state, entries = self.books.states[name.key], self.books.entries[name.key]
-            audit = AccountAudit(state.account)
+            audit = AccountAudit(state.account, self.books.versions(DEFAULT_ASSET))
+            counted = self.books.counted_by(name.key)
             open_lots = {lot.number for lot in state.lots.values() if lot.is_open}
             open_holds = [hold for hold in state.holds.values() if hold.state is HoldState.OPEN]
 
-            findings = [finding for entry in entries for finding in audit.entry(entry)]
-            findings += audit.end(state.lots.values(), open_lots, open_holds, {entry.seq: entry for entry in entries})
+            used = {entry.seq: entry for entry in entries}
+            findings = [
+                finding
+                for entry in entries
+                for finding in audit.entry(entry, counted[entry.seq], used.get(entry.refunds))
+            ]
+            findings += audit.end(state.lots.values(), open_lots, open_holds, used)
             for entry in entries:
                 peer = None if entry.peer is None else self.books.entries[entry.peer[0]][entry.peer[1] - 1]
                 findings += audit_peer(name, entry, peer)
 
             assert findings == []
+            facts, paid = facts_of(entries)
+            piles = [(lot.deferred, lot.recognised, lot.lapsed) for lot in by_number(state.lots)]
+            assert piles == [tuple(lot.kept[name] for name in PILES) for lot in paid]
+            self.happened.update({(*fact.sides, "money") for fact in facts if fact.money})
 
     @invariant()
     def nothing_is_lost_between_accounts(self):
-        moved = defaultdict(int)
+        moved, paid = defaultdict(int), defaultdict(int)
         for entries in self.books.entries.values():
             for entry in entries:
                 for line in entry.lines:
                     moved[line.debit] += line.amount
                     moved[line.credit] -= line.amount
+                    if line.cost is not None:
+                        paid[line.debit] += line.cost.minor_units
+                        paid[line.credit] -= line.cost.minor_units
 
-        assert moved["transfers"] == 0
+        assert moved["transfers"] == paid["transfers"] == 0
 
     def open_accounts(self):
         return [(name, purse) for name in ACCOUNTS if (purse := self.model.purse(name)) is not None]
 
 
+def by_number(lots):
+    return [lot for _, lot in sorted(lots.items())]
+
+
 def hold_shown(hold):
     drawn = [draw.lot for draw in hold.drawn for _ in range(draw.amount)]
     ends = hold.placed_at, hold.expires_at, hold.due_at, hold.ended_at
-    return drawn, hold.operation, hold.amount, hold.captured, hold.tolerance, hold.held_lots, hold.state, *ends
+    return (
+        drawn,
+        hold.operation,
+        hold.lot,
+        hold.amount,
+        hold.captured,
+        hold.tolerance,
+        hold.held_lots,
+        hold.state,
+        *ends,
+    )
 
 
 def hold_of_model_shown(purse, hold):
     drawn = [credit.lot for credit in hold.credits]
     ends = hold.placed_at, hold.expires_at, purse.due_at(hold), hold.ended_at
     held_lots = "honour" if hold.honours_lots else "lapse"
-    return drawn, hold.operation, hold.amount, hold.captured, hold.tolerance, held_lots, hold.state, *ends
+    return drawn, hold.operation, hold.lot, hold.amount, hold.captured, hold.tolerance, held_lots, hold.state, *ends
 
 
 def run_machine(least, **how):
@@ -273,7 +331,7 @@ def run_machine(least, **how):
 
     run_state_machine_as_test(machine, settings=settings(deadline=None, suppress_health_check=list(HealthCheck), **how))
 
-    expected = {*WRITTEN, *REFUSALS, *TURNS, "replay"}
+    expected = {*WRITTEN, *REFUSALS, *TURNS, *MONEY, "HoldLot", "replay"}
     assert {name: happened[name] for name in expected if happened[name] < least} == {}
 
 

@@ -175,7 +175,10 @@ def test_an_instant_to_come_is_refused(ledger, at):
         ledger.holds(ACME, as_of=soon),
         ledger.trial_balance(ACME.tenant, as_of=soon),
     ):
-        assert (answer.reason, answer.figures) == (Reason.INSTANT_IN_FUTURE, {"as_of": soon, "now": START + DAY})
+        assert (answer.reason, answer.figures) == (
+            Reason.INSTANT_IN_FUTURE,
+            {"field": "as_of", "as_of": soon, "now": START + DAY},
+        )
 
 
 def test_where_the_clock_has_stepped_back_now_is_the_last_entry(ledger, at, clock):

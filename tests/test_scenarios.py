@@ -10,7 +10,7 @@ import scrip
 
 from ledger import EntryKind, Ledger, Reason
 from server.config import Settings
-from tests.books import Clock, audit_findings
+from tests.books import Clock
 from tests.grammar import CHANGED, FORMS, ScenarioError, parse
 from tests.grpc_target import GrpcTarget
 from tests.ledger_target import LedgerTarget
@@ -24,6 +24,14 @@ ROWS = tuple(parse(text) for law in LAWS for _, text in law.rows)
 TARGETS = ("pure", "sqlite", "postgresql", "grpc")
 ENGINES = ("sqlite", "postgresql")
 TENANTS = count(1)
+# What is refused about sales, not by the books.
+OF_PAYMENTS = frozenset(
+    {
+        *("PACKAGE_NOT_FOUND", "PACKAGE_EXISTS", "PLAN_NOT_FOUND", "ORDER_NOT_FOUND", "ORDER_NOT_FULFILLABLE"),
+        *("PAYMENTS_NOT_CONFIGURED", "STRIPE_UNAVAILABLE", "STRIPE_REFUSED", "EVENT_NOT_FOUND", "NO_PAYMENT_METHOD"),
+        "CHANGED_MEANWHILE",
+    }
+)
 
 
 def name_of(law: Law) -> str:
@@ -32,11 +40,10 @@ def name_of(law: Law) -> str:
 
 @contextmanager
 def shared_books(url):
-    """One ledger for all laws, each of which is a tenant of its own; the clock is set by the law that runs."""
+    """One ledger for all laws, each of which is a tenant of its own and audits itself; the clock is set by it, too."""
     clock = Clock()
     with Ledger(url, clock=clock) as ledger:
         yield ledger, clock
-    assert audit_findings(url) == []
 
 
 @pytest.fixture(scope="module")
@@ -96,14 +103,14 @@ def test_what_a_preview_tells_is_what_then_happens(law, engine):
 
 
 def test_only_the_pure_core_leaves_rows_out_and_only_explanations():
-    assert PureTarget.cannot == {"explain"}
+    assert PureTarget.cannot == {"explain", "money", "revenue"}
     assert LedgerTarget.cannot == GrpcTarget.cannot == frozenset()
 
 
 def test_every_reason_occurs():
     outcomes = {row.outcome for row in ROWS}
 
-    assert {reason.name for reason in Reason} <= outcomes
+    assert {reason.name for reason in Reason} - OF_PAYMENTS <= outcomes
 
 
 def test_every_request_occurs_and_every_change_is_previewed():
@@ -114,7 +121,8 @@ def test_every_request_occurs_and_every_change_is_previewed():
 def test_every_kind_of_entry_is_listed():
     listed = {word.partition(":")[2].rstrip("*") for row in ROWS for word in row.lists.get("entries", ())}
 
-    assert listed == {kind.value for kind in EntryKind}
+    # What rolls over does so because a subscription is renewed; nobody can ask for it by itself.
+    assert listed == {kind.value for kind in EntryKind} - {EntryKind.ROLL_OVER.value}
 
 
 def test_every_law_has_a_sentence_of_its_own():
@@ -131,7 +139,7 @@ def test_every_law_has_a_sentence_of_its_own():
         ("preview balance acme ok available=0", "balance is not a change"),
         ("deduct acme 5", "a row has one outcome"),
         ("at 5m ok", "a row has one outcome"),
-        ("deduct acme ok available=0", "deduct takes 2 to 2 words, not 1"),
+        ("grant acme ok available=0", "grant takes 2 to 2 words, not 1"),
         ("transfer acme into bolt 5 ok available=0", "transfer has the word to where this says into"),
         ("deduct acme 5 ttl=1d ok available=0", "deduct does not take ttl"),
         ("deduct acme five INSUFFICIENT_CREDITS available=0", "five is not an amount"),

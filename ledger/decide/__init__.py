@@ -8,10 +8,21 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from ledger.administration import Adjust, Close, Freeze, Merge, Revoke, Unfreeze, UpdateAccount, WriteOff
+from ledger.administration import (
+    Adjust,
+    Close,
+    Freeze,
+    HoldLot,
+    Merge,
+    Revoke,
+    RollOver,
+    Unfreeze,
+    UpdateAccount,
+    WriteOff,
+)
 from ledger.decide.accounts import close, freeze, open_account, unfreeze, update_account
-from ledger.decide.corrections import adjust, refund, revoke, write_off
-from ledger.decide.holding import capture, extend_hold, increase_hold, place_hold, release
+from ledger.decide.corrections import adjust, refund, revoke, roll_over, write_off
+from ledger.decide.holding import capture, extend_hold, hold_lot, increase_hold, place_hold, release
 from ledger.decide.moving import merge, transfer
 from ledger.decide.spending import deduct, grant
 from ledger.decide.steps import States, refused
@@ -68,12 +79,14 @@ _DECIDERS: MappingProxyType[type[Request], Callable[[States, Any, datetime], Acc
         Grant: grant,
         Deduct: deduct,
         PlaceHold: place_hold,
+        HoldLot: hold_lot,
         IncreaseHold: increase_hold,
         ExtendHold: extend_hold,
         Capture: capture,
         Release: release,
         Refund: refund,
         Revoke: revoke,
+        RollOver: roll_over,
         Adjust: adjust,
         WriteOff: write_off,
         Transfer: transfer,
@@ -93,7 +106,7 @@ def _unknown(state: State, operation: OfPart) -> Refused | None:
     match operation:
         case Refund():
             prefix, number, reason, parts = IdPrefix.ENTRY, operation.entry, Reason.ENTRY_NOT_FOUND, state.used
-        case Revoke():
+        case Revoke() | HoldLot() | RollOver():
             prefix, number, reason, parts = IdPrefix.LOT, operation.lot, Reason.LOT_NOT_FOUND, state.lots
         case Capture() | Release() | IncreaseHold() | ExtendHold():
             prefix, number, reason, parts = IdPrefix.HOLD, operation.hold, Reason.HOLD_NOT_FOUND, state.holds

@@ -3,7 +3,9 @@
 from dataclasses import replace
 from datetime import datetime
 
+from ledger.administration import HoldLot
 from ledger.chart import Code
+from ledger.decide.charging import due
 from ledger.decide.steps import (
     States,
     above_limit,
@@ -21,7 +23,7 @@ from ledger.decide.steps import (
 from ledger.draft import Draft
 from ledger.ids import IdPrefix, public_id
 from ledger.lots import split
-from ledger.model import HOLD_TTL_DEFAULT, AccountStatus, Draw, EntryKind, Hold, HoldState, Line
+from ledger.model import HOLD_TTL_DEFAULT, AccountStatus, Draw, EntryKind, HeldLots, Hold, HoldState, Line
 from ledger.operations import Capture, ExtendHold, IncreaseHold, PlaceHold, Release
 from ledger.outcome import Accepted, Reason, Refused, State
 
@@ -29,14 +31,19 @@ from ledger.outcome import Accepted, Reason, Refused, State
 def place_hold(states: States, operation: PlaceHold, now: datetime) -> Accepted | Refused:
     """Dr available — Cr held, one line per lot; under an unlimited plan Dr plans — Cr available first.
 
-    refuses   ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN, INSUFFICIENT_CREDITS,
-              SPEND_LIMIT_REACHED, BALANCE_OVERFLOW, in that order
+    No lines for usage that costs nothing.
+
+    refuses   ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN, PRICE_NOT_FOUND, UNIT_MISMATCH,
+              COST_OVERFLOW, INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, BALANCE_OVERFLOW, in that order
     """
     state = states[operation.key]
     draft = draft_of(state, operation.account, now, spends=True)
     if isinstance(draft, Refused):
         return draft
-    drawn = _draw(state, draft, operation.amount, operation.operation)
+    estimate = due(state, draft, operation.amount, operation.usage, draft.at)
+    if isinstance(estimate, Refused):
+        return estimate
+    drawn = _draw(state, draft, estimate.amount, operation.used_for)
     if isinstance(drawn, Refused):
         return drawn
     draws, lines = drawn
@@ -44,8 +51,8 @@ def place_hold(states: States, operation: PlaceHold, now: datetime) -> Accepted 
     expires_at = draft.at + (operation.ttl or HOLD_TTL_DEFAULT)
     hold = Hold(
         number=draft.account.seq + 1,
-        operation=operation.operation,
-        amount=operation.amount,
+        operation=operation.used_for,
+        amount=estimate.amount,
         captured=0,
         tolerance=operation.tolerance,
         drawn=draws,
@@ -56,8 +63,43 @@ def place_hold(states: States, operation: PlaceHold, now: datetime) -> Accepted 
         state=HoldState.OPEN,
         ended_at=None,
     )
-    entry = draft.post(EntryKind.HOLD, lines, request=operation, hold=hold, operation=hold.operation)
+    # What is counted is what the capture tells.
+    entry = draft.post(
+        EntryKind.HOLD, lines, request=operation, hold=hold, operation=hold.operation, charge=estimate.charge
+    )
     return accepted(state, draft, entry)
+
+
+def hold_lot(states: States, operation: HoldLot, now: datetime) -> Accepted | Refused:
+    """Dr available — Cr held, for what remains of the lot; no lines if nothing does. It lasts however the lot ends.
+
+    refuses   ACCOUNT_CLOSED
+    """
+    state = states[operation.key]
+    draft = live_draft(state, now)
+    if isinstance(draft, Refused):
+        return draft
+    remaining = draft.lot(operation.lot).remaining
+    amount = remaining if operation.amount is None else min(operation.amount, remaining)
+    draws = (Draw(lot=operation.lot, amount=amount),) if amount else ()
+    expires_at = draft.at + operation.ttl
+    hold = Hold(
+        number=draft.account.seq + 1,
+        operation="",
+        lot=operation.lot,
+        amount=amount,
+        captured=0,
+        tolerance=0,
+        drawn=draws,
+        held_lots=HeldLots.HONOUR,
+        placed_at=draft.at,
+        expires_at=expires_at,
+        due_at=expires_at,
+        state=HoldState.OPEN,
+        ended_at=None,
+    )
+    lines = lines_of(draws, Code.AVAILABLE, Code.HELD)
+    return accepted(state, draft, draft.post(EntryKind.HOLD, lines, request=operation, hold=hold))
 
 
 def increase_hold(states: States, operation: IncreaseHold, now: datetime) -> Accepted | Refused:
@@ -104,15 +146,20 @@ def capture(states: States, operation: Capture, now: datetime) -> Accepted | Ref
 
     If it is final, the rest goes back to its lots: Dr held — Cr available.
 
-    refuses   ACCOUNT_CLOSED, HOLD_NOT_ACTIVE, AMOUNT_ABOVE_HOLD, then, for what is beyond the hold, ACCOUNT_FROZEN,
-              INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, BALANCE_OVERFLOW, in that order
+    refuses   ACCOUNT_CLOSED, HOLD_NOT_ACTIVE, PRICE_NOT_FOUND, UNIT_MISMATCH, COST_OVERFLOW, AMOUNT_ABOVE_HOLD, then,
+              for what is beyond the hold, ACCOUNT_FROZEN, INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, BALANCE_OVERFLOW,
+              in that order
     """
     state = states[operation.key]
     found = _open_hold(state, operation, now)
     if isinstance(found, Refused):
         return found
     draft, hold = found
-    amount = hold.held if operation.amount is None else operation.amount
+    asked = hold.held if operation.amount is None else operation.amount
+    found_due = due(state, draft, asked, operation.usage, hold.placed_at)
+    if isinstance(found_due, Refused):
+        return found_due
+    amount, charge, counters = found_due
     beyond = max(amount - hold.held, 0)
     if beyond > hold.tolerance:
         return _above_hold(state, draft, hold, amount)
@@ -128,7 +175,9 @@ def capture(states: States, operation: Capture, now: datetime) -> Accepted | Ref
     if operation.final:
         lines += draft.give_back(rest, draft.at)
         after = replace(after, state=HoldState.CAPTURED, drawn=(), ended_at=draft.at)
-    entry = draft.post(EntryKind.CAPTURE, lines, request=operation, hold=after, operation=hold.operation)
+    entry = draft.post(EntryKind.CAPTURE, lines, request=operation, hold=after, operation=hold.operation, charge=charge)
+    if counters:
+        draft.count_usage(entry, counters)
     return accepted(state, draft, entry)
 
 
@@ -154,6 +203,8 @@ def _draw(state: State, draft: Draft, amount: int, operation: str) -> tuple[tupl
 
     refuses   INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, BALANCE_OVERFLOW, in that order
     """
+    if amount == 0:
+        return (), []
     unlimited = draft.account.terms.unlimited
     draws = (Draw(lot=None, amount=amount),) if unlimited else burnt(draft, amount, operation)
     found = sum(draw.amount for draw in draws)

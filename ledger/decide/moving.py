@@ -8,8 +8,7 @@ from ledger.chart import Code
 from ledger.decide.steps import States, accepted, burnt, draft_of, insufficient, lines_of, overflow, refused, standing
 from ledger.draft import Draft
 from ledger.ids import AccountKey
-from ledger.lots import cost_share
-from ledger.model import AccountStatus, Draw, Entry, EntryKind, Line, MadeLot
+from ledger.model import AccountStatus, Draw, Entry, EntryKind, Line, MadeLot, Money
 from ledger.operations import Transfer
 from ledger.outcome import Accepted, Reason, Refused, State
 
@@ -35,13 +34,13 @@ def transfer(states: States, operation: Transfer, now: datetime) -> Accepted | R
     if too_much := overflow(other, receiver, operation.amount):
         return too_much
 
-    made = _moved(sender, receiver, draws)
     out = sender.post(
         EntryKind.TRANSFER_OUT,
         lines_of(draws, Code.AVAILABLE, Code.TRANSFERS),
         request=operation,
         peer=(operation.to.key, receiver.account.seq + 1),
     )
+    made = _moved(sender, receiver, out)
     receiver.post(EntryKind.TRANSFER_IN, _received(made), memo=operation.memo, made=made, peer=_place(out))
     return accepted(state, sender, out, receiver)
 
@@ -70,7 +69,6 @@ def merge(states: States, operation: Merge, now: datetime) -> Accepted | Refused
 
     lots = sorted((lot for lot in lead.open_lots() if lot.remaining), key=lambda lot: lot.number)
     draws = tuple(Draw(lot=lot.number, amount=lot.remaining) for lot in lots)
-    made = _moved(lead, into, draws)
     out = lead.post(
         EntryKind.MERGE_OUT,
         [*lines_of(draws, Code.AVAILABLE, Code.TRANSFERS), *_debt(Code.TRANSFERS, Code.OWED, owed)],
@@ -78,6 +76,7 @@ def merge(states: States, operation: Merge, now: datetime) -> Accepted | Refused
         peer=(operation.into.key, into.account.seq + 1),
         status=AccountStatus.CLOSED,
     )
+    made = _moved(lead, into, out)
     lines = [*_received(made), *_debt(Code.OWED, Code.TRANSFERS, owed)]
     into.post(EntryKind.MERGE_IN, lines, memo=operation.memo, made=made, peer=_place(out))
     return accepted(state, lead, out, into)
@@ -88,16 +87,16 @@ def _instant_of_both(one: State, other: State, now: datetime) -> datetime:
     return max(now, *(state.account.as_of if state.account is not None else now for state in (one, other)))
 
 
-def _moved(source: Draft, target: Draft, draws: tuple[Draw, ...]) -> tuple[MadeLot, ...]:
-    """The lots that the target gets: each on the terms of the one it comes from, with its share of the cost."""
+def _moved(source: Draft, target: Draft, out: Entry) -> tuple[MadeLot, ...]:
+    """The lots that the target gets: each on the terms of the one it comes from, for what it took of the cost."""
     made: list[MadeLot] = []
-    for draw in draws:
-        if draw.lot is None:
-            raise AssertionError("what a plan covers cannot be given away")
-        lot = source.lot(draw.lot)
-        gone = lot.granted - lot.remaining - lot.held
-        terms = replace(lot.terms, cost=cost_share(lot, gone, draw.amount))
-        made.append(MadeLot(number=target.account.lots + len(made) + 1, terms=terms, granted=draw.amount))
+    for line in out.lines:
+        if line.lot is None:
+            continue
+        terms = source.lot(line.lot).terms
+        if terms.cost is not None:
+            terms = replace(terms, cost=line.cost or Money(minor_units=0, currency=terms.cost.currency))
+        made.append(MadeLot(number=target.account.lots + len(made) + 1, terms=terms, granted=line.amount))
     return tuple(made)
 
 

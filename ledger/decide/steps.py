@@ -27,7 +27,7 @@ def accepted(state: State, draft: Draft, entry: Entry, *others: Draft) -> Accept
     entry    the operation's own
     others   of a movement between accounts, the other side
     """
-    postings = tuple(one.posting() for one in (draft, *others))
+    postings = (draft.posting(), *map(Draft.posting, others))
     return Accepted(account_name=draft.account.name, scale=state.scale, entry=entry, postings=postings)
 
 

@@ -9,7 +9,10 @@ from server.commands.bench import bench
 from server.commands.books import BOOK_COMMANDS
 from server.commands.bulk import bulk_grant
 from server.commands.credits import CREDIT_COMMANDS
+from server.commands.payments import PAYMENT_COMMANDS
+from server.commands.prices import prices
 from server.commands.reading import READING_COMMANDS
+from server.commands.sales import SALE_COMMANDS
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
     *ACCOUNT_COMMANDS,
@@ -17,5 +20,8 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     bulk_grant,
     *READING_COMMANDS,
     *BOOK_COMMANDS,
+    *SALE_COMMANDS,
+    *PAYMENT_COMMANDS,
+    prices,
     bench,
 )

@@ -53,14 +53,14 @@ def limits(client: Client, account: str, asset: str, form: Format) -> None:
     help="Such as daily:day:100, or images:15m:20:image/* for a window that rolls; repeat to name all from now on.",
 )
 @click.option("--no-limits", is_flag=True, help="No spend limits from now on.")
-@click.option("--metadata", type=options.Pair(), multiple=True, help="Such as tier=gold; repeat to name all.")
+@options.table("--metadata", type=options.Pair(), help="Such as tier=gold; repeat to name all.")
 @click.option("--no-metadata", is_flag=True, help="No metadata from now on.")
 @changes()
 def update_account(
     client: Client,
     account: str,
     several: tuple[SpendLimit, ...],
-    metadata: tuple[tuple[str, str], ...],
+    metadata: dict[str, str],
     *,
     no_limits: bool,
     no_metadata: bool,
@@ -73,7 +73,7 @@ def update_account(
     return client.update_account(
         account,
         limits=several if several or no_limits else None,
-        account_metadata=dict(metadata) if metadata or no_metadata else None,
+        account_metadata=metadata if metadata or no_metadata else None,
         **given,
     )
 

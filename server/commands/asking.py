@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+import grpc
 import structlog
 from scrip import Client, ScripError
 
 from ledger import DatabaseMisusedError, DatabaseUnavailableError, parse_url, require_migrated
-from server.app import Server
+from server.app import MESSAGE_BYTES_MAX, Server
 from server.commands.options import memo, options, reasoned_memo, repeatable
 from server.commands.rows import CHANGE_FITS, change_row
 from server.config import Settings, setting_options
@@ -51,7 +52,9 @@ def errors_told(server: str) -> Iterator[None]:
         yield
     except ScripError as error:
         told = error.message
-        if not error.reason_name:
+        if error.code is grpc.StatusCode.RESOURCE_EXHAUSTED and not error.reason_name:
+            told = f"A server takes at most {MESSAGE_BYTES_MAX:,} bytes at once, and this is more. Divide it. ({told})"
+        elif not error.reason_name:
             told = f"{told.removesuffix('.')}. Is a server running at {server}? Start one with: scrip serve"
         raise click.ClickException(told) from error
 

@@ -6,9 +6,10 @@ from typing import Final
 import click
 from scrip import Client, Welcome
 
+from ledger import utc_now
 from server.commands import options
 from server.commands.asking import asks
-from server.commands.rows import asset_row, trial_rows
+from server.commands.rows import REVENUE_FITS, asset_row, money_trial_rows, revenue_row, trial_rows
 from server.output import Format, rendered
 
 AUDIT_DEADLINE_S: Final = 3_600.0
@@ -22,6 +23,33 @@ def trial_balance(client: Client, asset: str | None, as_of: datetime | None, for
     """Add up all that was debited and credited, per asset and code."""
     found = client.trial_balance(asset=asset, as_of=as_of)
     click.echo(rendered([row for one in found.assets for row in trial_rows(one)], form))
+
+
+@click.command("money-trial-balance")
+@click.option("--currency", help="One currency, such as EUR; else all.")
+@options.as_of
+@asks
+def money_trial_balance(client: Client, currency: str | None, as_of: datetime | None, form: Format) -> None:
+    """Add up what was paid for credits and what became of it, in minor units, per currency and code."""
+    found = client.money_trial_balance(currency=currency, as_of=as_of)
+    click.echo(rendered([row for one in found.currencies for row in money_trial_rows(one)], form))
+
+
+@click.command()
+@click.option(
+    "--from", "since", type=options.Instant(), help="The first day, at 00:00 UTC; else the first of this month."
+)
+@click.option("--to", "until", type=options.Instant(), help="The day after the last, at 00:00 UTC; else until now.")
+@asks
+def revenue(client: Client, since: datetime | None, until: datetime | None, form: Format) -> None:
+    """Show how deferred revenue moved, in minor units, per package and currency.
+
+    opening + sold - recognised - expired - returned - adjusted - transferred = closing. The last row is of what was
+    granted free. JSON and CSV also tell how many credits were granted, used and expired. --from 2027-01-01
+    --to 2027-02-01 is January.
+    """
+    begins = since or utc_now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    click.echo(rendered([revenue_row(row) for row in client.revenue(begins, until).rows], form, REVENUE_FITS))
 
 
 @click.command()
@@ -66,6 +94,7 @@ def define_asset(client: Client, asset: str, scale: int, form: Format) -> None:
 @click.option("--welcome-source", type=options.source, help="Where they come from; else welcome.")
 @click.option("--welcome-ttl", type=options.Ttl(), help="How long they last, such as 30d; else for ever.")
 @click.option("--free-credits-repay-debt", is_flag=True, help="Free grants repay debt as paid ones do.")
+@click.option("--default-card", default="", help="The rate card for usage that none covers; else it is refused.")
 @asks
 def configure_asset(
     client: Client,
@@ -74,6 +103,7 @@ def configure_asset(
     welcome: int | None,
     welcome_source: str | None,
     welcome_ttl: timedelta | None,
+    default_card: str,
     form: Format,
     **switches: bool,
 ) -> None:
@@ -83,7 +113,8 @@ def configure_asset(
     terms = (
         Welcome(amount=welcome, source=welcome_source or "welcome", ttl=welcome_ttl) if welcome is not None else None
     )
-    click.echo(rendered([asset_row(client.configure_asset(asset, welcome=terms, **switches))], form))
+    configured = client.configure_asset(asset, welcome=terms, default_card=default_card, **switches)
+    click.echo(rendered([asset_row(configured)], form))
 
 
-BOOK_COMMANDS: Final = (trial_balance, audit, assets, define_asset, configure_asset)
+BOOK_COMMANDS: Final = (trial_balance, money_trial_balance, revenue, audit, assets, define_asset, configure_asset)

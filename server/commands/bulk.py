@@ -79,9 +79,9 @@ def bulk_grant(client: Client, file: Path, campaign: str | None, form: Format, *
     """Grant to thousands of accounts, a row of a CSV file each.
 
     The first line of FILE names its columns: account_id and amount, and perhaps source, priority, effective_at,
-    expires_at, ttl, cost ("1999 EUR"), scope (several with spaces between), description, reference, actor and
-    request_id. The options hold for rows that do not say otherwise. If the command is interrupted, run it again: what
-    was granted is not granted twice.
+    expires_at, ttl, cost ("1999 EUR"), scope (several with spaces between), package, description, reference, actor
+    and request_id. The options hold for rows that do not say otherwise. If the command is interrupted, run it again:
+    what was granted is not granted twice.
 
     Ends with 0 if all rows are granted, with 1 if some are not, with 2 if the file is wrong and nothing was sent.
     """

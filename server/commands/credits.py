@@ -5,6 +5,7 @@ from typing import Any, Final
 import click
 from scrip import Client
 
+from ledger import SpentPart
 from server.commands import options
 from server.commands.asking import changes
 
@@ -52,7 +53,10 @@ def refund(client: Client, entry_id: str, **given: Any) -> Any:
 @click.command()
 @click.argument("lot_id")
 @click.option(
-    "--spent", type=click.Choice(["owe", "leave"]), required=True, help="Whether what is spent of it becomes owed."
+    "--spent",
+    type=click.Choice([part.value for part in SpentPart]),
+    required=True,
+    help="What becomes of what is spent of it: owed, left alone, or owed and written off.",
 )
 @options.some_amount
 @changes()

@@ -72,12 +72,14 @@ _COLUMNS: Final[Mapping[str, Callable[[str], Any]]] = MappingProxyType(
         "ttl": _kind(options.Ttl()),
         "cost": _cost,
         "scope": lambda text: tuple(text.split()),
+        "package": str,
         "description": str,
         "reference": str,
         "actor": str,
         "request_id": str,
     }
 )
+_TERMS: Final = ("request_id", "amount", "priority", "effective_at", "expires_at", "ttl", "scope", "package")
 _MEMO: Final = ("description", "reference", "actor")
 _EXPIRY: Final = frozenset({"expires_at", "ttl"})
 
@@ -189,11 +191,7 @@ def _malformed(line: int, asked: Mapping[str, Any]) -> Mistake | None:
             source=Source(asked["source"]),
             cost=None if cost is None else Money(minor_units=cost[0], currency=cost[1]),
             memo=Memo(**{name: asked[name] for name in _MEMO if name in asked}),
-            **{
-                name: asked[name]
-                for name in ("request_id", "amount", "priority", "effective_at", "expires_at", "ttl", "scope")
-                if name in asked
-            },
+            **{name: asked[name] for name in _TERMS if name in asked},
         )
     except MalformedError as error:
         found = [(_column(violation.field), violation.must) for violation in error.violations]

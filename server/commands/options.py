@@ -1,7 +1,7 @@
 """What can be said to the commands of the books: each kind of value and each option once."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -78,6 +78,21 @@ class Pair(click.ParamType[tuple[str, str]]):
         return key, text
 
 
+class Quantity(click.ParamType[tuple[str, int]]):
+    """A unit and how much of it, such as input_token=1832."""
+
+    name = "unit=number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """The two parts of a text."""
+        if isinstance(value, tuple):
+            return value
+        unit, _, number = value.partition("=")
+        if not re.fullmatch("[0-9]{1,19}", number):
+            self.fail(f"{value!r} is not a unit and how much of it, such as input_token=1832.", param, ctx)
+        return unit, int(number)
+
+
 def options(*several: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Gives a command several options, shown in this order."""
 
@@ -87,6 +102,20 @@ def options(*several: Callable[[Command], Command]) -> Callable[[Command], Comma
         return command
 
     return decorate
+
+
+def table(*names: str, **terms: Any) -> Callable[[Command], Command]:
+    """An option that is repeated with one key after another, and never twice with the same; makes a dictionary."""
+
+    def once_each(_: click.Context, _option: click.Parameter, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise click.BadParameter(f"{key} is told twice.")
+            found[key] = value
+        return found
+
+    return click.option(*names, multiple=True, callback=once_each, **terms)
 
 
 account = click.argument("account")
@@ -116,5 +145,6 @@ lot_terms = options(
     click.option("--ttl", type=Ttl(), help="Instead of --expires-at: how long it lasts, such as 30d."),
     click.option("--cost", type=(int, str), help="What was paid: minor units and currency, such as 1999 EUR."),
     click.option("--scope", multiple=True, help='An operation it may pay for, such as "image/*"; repeat for several.'),
+    click.option("--package", default="", help="What it was sold as, for the report of revenue."),
 )
 source = click.Choice([source.value for source in Source])

@@ -9,7 +9,18 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from scrip.v1.accounts_pb2 import Account, SpendLimit
-from scrip.v1.ledger_service_pb2 import Asset, AssetTrialBalance, ExplainResponse, MovedLot, PassedLot, TrialBalanceRow
+from scrip.v1.ledger_service_pb2 import (
+    Asset,
+    AssetTrialBalance,
+    CurrencyTrialBalance,
+    ExplainResponse,
+    MoneyCode,
+    MoneyTrialBalanceRow,
+    MovedLot,
+    PassedLot,
+    RevenueRow,
+    TrialBalanceRow,
+)
 from scrip.v1.types_pb2 import Balance, Code, Entry, HeldLots, Hold, Lot, Source
 
 from server.errors import text_of
@@ -33,8 +44,9 @@ class _AllBut:
 # Ids of what a change made besides its entry can be long lists, and are listed by `lots` and `history`.
 CHANGE_FITS: Final = _AllBut("scale", "lot_id", "lot_ids", "welcome_lot_id", "to_entry_id", "into_entry_id")
 ACCOUNT_FITS: Final = _AllBut("scale", "metadata", "pending")
-LOT_FITS: Final = _AllBut("effective_at", "cost", "reclaimed")
+LOT_FITS: Final = _AllBut("effective_at", "cost", "package", "reclaimed")
 HOLD_FITS: Final = _AllBut("tolerance", "held_lots", "placed_at", "ended_at", "amount")
+REVENUE_FITS: Final = _AllBut("credits_granted", "credits_used", "credits_expired")
 HISTORY_FITS: Final = frozenset(
     {"seq", "effective_at", "kind", "lines", "available", "held", "owed", "request_id", "entry_id"}
 )
@@ -43,7 +55,7 @@ HISTORY_FITS: Final = frozenset(
 def change_row(answer: Any) -> Row:
     """An answer to a change: its entry, what it says of its own, and how the account stood after it."""
     own = {
-        field.name: _cell(answer, field.name)
+        field.name: cell(answer, field.name)
         for field in answer.DESCRIPTOR.fields
         if field.name not in {"entry_id", "balance", "replayed"}
     }
@@ -63,14 +75,14 @@ def account_row(account: Account) -> Row:
         "account": account.account_id,
         "asset": account.asset,
         "scale": account.scale,
-        "status": _name(Account.Status, account.status),
+        "status": name_of(Account.Status, account.status),
         "status_reason": account.status_reason,
         "overdraft_limit": account.overdraft_limit,
         "unlimited": account.unlimited,
         "time_zone": account.time_zone,
         **{side: getattr(account.balance, side) for side in _SIDES},
         "metadata": json.dumps(dict(sorted(account.metadata.items())), ensure_ascii=False),
-        "opened_at": _cell(account, "opened_at"),
+        "opened_at": cell(account, "opened_at"),
     }
 
 
@@ -78,12 +90,12 @@ def limit_row(limit: SpendLimit) -> Row:
     """A spend limit and what is used of it."""
     return {
         "limit": limit.name,
-        "window": _name(SpendLimit.Window, limit.window),
-        "length": _cell(limit, "length"),
+        "window": name_of(SpendLimit.Window, limit.window),
+        "length": cell(limit, "length"),
         "operation": limit.operation,
         "amount": limit.amount,
         "used": limit.used,
-        "frees_at": _cell(limit, "frees_at"),
+        "frees_at": cell(limit, "frees_at"),
     }
 
 
@@ -91,12 +103,13 @@ def lot_row(lot: Lot) -> Row:
     """A lot and what became of it."""
     return {
         "lot_id": lot.lot_id,
-        "source": _name(Source, lot.source),
+        "source": name_of(Source, lot.source),
         "priority": lot.priority,
-        "effective_at": _cell(lot, "effective_at"),
-        "expires_at": _cell(lot, "expires_at"),
+        "effective_at": cell(lot, "effective_at"),
+        "expires_at": cell(lot, "expires_at"),
         "cost": f"{lot.cost.minor_units} {lot.cost.currency}" if lot.HasField("cost") else None,
-        "scope": _cell(lot, "scope"),
+        "scope": cell(lot, "scope"),
+        "package": lot.package,
         "granted": lot.granted,
         "remaining": lot.remaining,
         "held": lot.held,
@@ -109,26 +122,26 @@ def hold_row(hold: Hold) -> Row:
     """A hold and what became of it."""
     return {
         "hold_id": hold.hold_id,
-        "state": _name(Hold.State, hold.state),
+        "state": name_of(Hold.State, hold.state),
         "operation": hold.operation,
         "amount": hold.amount,
         "held": hold.held,
         "captured": hold.captured,
         "tolerance": hold.tolerance,
-        "held_lots": _name(HeldLots, hold.held_lots).removeprefix("lots_"),
-        "placed_at": _cell(hold, "placed_at"),
-        "expires_at": _cell(hold, "expires_at"),
-        "ended_at": _cell(hold, "ended_at"),
+        "held_lots": name_of(HeldLots, hold.held_lots).removeprefix("lots_"),
+        "placed_at": cell(hold, "placed_at"),
+        "expires_at": cell(hold, "expires_at"),
+        "ended_at": cell(hold, "ended_at"),
     }
 
 
 def entry_row(entry: Entry) -> Row:
     """An entry with its lines in one cell."""
-    lines = (f"Dr {_name(Code, line.debit)} Cr {_name(Code, line.credit)} {line.amount}" for line in entry.lines)
+    lines = (f"Dr {name_of(Code, line.debit)} Cr {name_of(Code, line.credit)} {line.amount}" for line in entry.lines)
     return {
         "seq": entry.seq,
-        "effective_at": _cell(entry, "effective_at"),
-        "kind": _name(Entry.Kind, entry.kind),
+        "effective_at": cell(entry, "effective_at"),
+        "kind": name_of(Entry.Kind, entry.kind),
         "lines": "; ".join(lines),
         "available": entry.balance.available,
         "held": entry.balance.held,
@@ -136,7 +149,7 @@ def entry_row(entry: Entry) -> Row:
         "request_id": entry.request_id,
         "entry_id": entry.entry_id,
         "pending": entry.balance.pending,
-        "recorded_at": _cell(entry, "recorded_at"),
+        "recorded_at": cell(entry, "recorded_at"),
         "operation": entry.operation,
         "lot_ids": " ".join(lot.lot_id for lot in entry.lots),
         "hold_id": entry.hold_id,
@@ -164,11 +177,11 @@ def explained_rows(found: ExplainResponse) -> Iterator[Row]:
             "amount": moved.amount,
             "remaining_before": moved.remaining_before,
             "held_before": moved.held_before,
-            "because": _name(MovedLot.Rule, moved.rule).removeprefix("unspecified"),
+            "because": name_of(MovedLot.Rule, moved.rule).removeprefix("unspecified"),
             "next_lot_id": moved.next_lot_id,
         }
     for passed in found.passed:
-        yield {**nothing, "what": "passed over", "because": _name(PassedLot.Why, passed.why), **_of_lot(passed.lot)}
+        yield {**nothing, "what": "passed over", "because": name_of(PassedLot.Why, passed.why), **_of_lot(passed.lot)}
     for limit in found.limits:
         yield {
             **nothing,
@@ -187,9 +200,10 @@ def asset_row(asset: Asset) -> Row:
         "scale": asset.scale,
         "auto_open": asset.policy.auto_open,
         "welcome": None if welcome is None else welcome.amount,
-        "welcome_source": None if welcome is None else _name(Source, welcome.source),
-        "welcome_ttl": None if welcome is None else _cell(welcome, "ttl"),
+        "welcome_source": None if welcome is None else name_of(Source, welcome.source),
+        "welcome_ttl": None if welcome is None else cell(welcome, "ttl"),
         "free_credits_repay_debt": asset.policy.free_credits_repay_debt,
+        "default_card": asset.policy.default_card,
     }
 
 
@@ -199,8 +213,8 @@ def trial_rows(found: AssetTrialBalance) -> Iterator[Row]:
         yield {
             "asset": found.asset,
             "scale": found.scale,
-            "code": _name(Code, row.code),
-            "type": _name(TrialBalanceRow.Type, row.type),
+            "code": name_of(Code, row.code),
+            "type": name_of(TrialBalanceRow.Type, row.type),
             "debits": row.debits,
             "credits": row.credits,
             "balance": row.balance,
@@ -210,12 +224,30 @@ def trial_rows(found: AssetTrialBalance) -> Iterator[Row]:
     yield {**total, "debits": found.debits, "credits": found.credits, "balance": balance}
 
 
+def money_trial_rows(found: CurrencyTrialBalance) -> Iterator[Row]:
+    """A row per code of the monetary journal, and the total."""
+    for row in found.rows:
+        yield _money_row(found.currency, name_of(MoneyCode, row.code).removeprefix("code_"), row)
+    yield _money_row(found.currency, "total", found)
+
+
+def _money_row(currency: str, code: str, sums: MoneyTrialBalanceRow | CurrencyTrialBalance) -> Row:
+    balance = str(int(sums.debits) - int(sums.credits))
+    return {"currency": currency, "code": code, "debits": sums.debits, "credits": sums.credits, "balance": balance}
+
+
+def revenue_row(found: RevenueRow) -> Row:
+    """How deferred revenue moved of what was sold as one thing; or of what was granted free, which has no currency."""
+    row = {field.name: cell(found, field.name) for field in found.DESCRIPTOR.fields}
+    return row if found.currency else {**row, "package": "free credits"}
+
+
 def _of_lot(lot: Lot) -> Row:
     row = lot_row(lot)
     return {name: row[name] for name in ("lot_id", "source", "priority", "expires_at", "remaining", "held")}
 
 
-def _cell(message: Message, field: str) -> Cell:
+def cell(message: Message, field: str) -> Cell:
     """A field as a cell; None if it is absent."""
     value = getattr(message, field)
     if isinstance(value, Timestamp):
@@ -237,7 +269,7 @@ def _length(duration: Duration) -> str:
     return f"{duration.seconds}s"
 
 
-def _name(enum: Any, value: int) -> str:
+def name_of(enum: Any, value: int) -> str:
     """The name of an enum's value without the enum's prefix, in lower case."""
     name: str = enum.Name(value)
     return name.split("_", 1)[1].lower()

@@ -10,6 +10,15 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Final, Literal
 
+from scrip.v1 import types_pb2
+
+# What the calls of a load by usage tell.
+USAGE: Final = types_pb2.Usage(
+    provider="openai",
+    operation="chat",
+    dimensions={"model": "gpt-5"},
+    quantities={"input_token": 400, "cached_token": 250, "output_token": 100},
+)
 # How long a call may take, and how long to wait for the last ones when the time is over.
 TIMEOUT_S: Final = 30
 
@@ -23,7 +32,8 @@ class Load:
     """What is asked of a server.
 
     address          host and port of the server
-    operation        deduct: CheckAndDeduct of 1; hold: Hold of 1, and once that is answered Capture of it
+    operation        deduct: CheckAndDeduct of 1; usage: CheckAndDeduct of what USAGE costs, which must be 1; hold: Hold
+                     of 1, and once that is answered Capture of it
     in_flight        calls under way at any time; with a rate, at most
     rate             calls per second, each at an instant that is set beforehand, whether or not earlier ones were
                      answered, and its latency counts from then; a Capture is due when its Hold is answered, and is not
@@ -37,7 +47,7 @@ class Load:
     """
 
     address: str = "127.0.0.1:50051"
-    operation: Literal["deduct", "hold"] = "deduct"
+    operation: Literal["deduct", "usage", "hold"] = "deduct"
     in_flight: int = 64
     rate: float | None = None
     accounts: int = 100_000

@@ -3,19 +3,19 @@
 import random
 from typing import Final
 
-from server.load import Load, LoadFailedError, account_id
+from server.load import USAGE, Load, LoadFailedError, account_id
 
 DEDUCT: Final = "/scrip.v1.CreditService/CheckAndDeduct"
 HOLD: Final = "/scrip.v1.CreditService/Hold"
 CAPTURE: Final = "/scrip.v1.CreditService/Capture"
 
-_REQUEST_ID, _ACCOUNT_ID, _HOLD_ID, _ASSET, _AMOUNT = b"\x0a", b"\x12", b"\x12", b"\x1a", b"\x20"
+_REQUEST_ID, _ACCOUNT_ID, _HOLD_ID, _ASSET, _AMOUNT, _USAGE = b"\x0a", b"\x12", b"\x12", b"\x1a", b"\x20", b"\x4a"
 # Of a HoldResponse as gRPC sends it, entry_id is the first field and hold_id the second, as in a CaptureRequest.
 _ENTRY_ID_AT: Final = 5
 
 
 class Requests:
-    """Requests of the amount 1, each with a request_id of its own.
+    """Requests of the amount 1, or of usage, each with a request_id of its own.
 
     path    the method of `new`
     holds   whether that holds, so that what is answered is to be captured
@@ -27,9 +27,12 @@ class Requests:
         self._number = 0
         run = f"{load.run:06x}-"
         self._request_id = _REQUEST_ID + bytes([len(run) + 9]) + run.encode() + b"%09x"
-        asset = _field(_ASSET, load.asset) if load.asset else b""
+        asset = _field(_ASSET, load.asset.encode()) if load.asset else b""
+        cause = _AMOUNT + b"\x01"
+        if load.operation == "usage":
+            cause = _field(_USAGE, USAGE.SerializeToString(deterministic=True))
         self._accounts = [
-            _field(_ACCOUNT_ID, account_id(number, load.account_prefix)) + asset + _AMOUNT + b"\x01"
+            _field(_ACCOUNT_ID, account_id(number, load.account_prefix).encode()) + asset + cause
             for number in range(1 if load.hot else load.accounts)
         ]
         self._draw = random.Random(load.run).random  # noqa: S311 -- nothing here is secret
@@ -53,5 +56,6 @@ class Requests:
         return self._request_id % self._number
 
 
-def _field(tag: bytes, text: str) -> bytes:
-    return tag + bytes([len(text)]) + text.encode()
+def _field(tag: bytes, value: bytes) -> bytes:
+    """Of at most 127 bytes."""
+    return tag + bytes([len(value)]) + value

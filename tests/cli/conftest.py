@@ -23,6 +23,17 @@ def empty_directory(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def price_file(empty_directory):
+    """Writes a file of prices; gives back its name."""
+
+    def write(text: str) -> str:
+        (empty_directory / "prices.yaml").write_text(text, encoding="utf-8")
+        return "prices.yaml"
+
+    return write
+
+
+@pytest.fixture
 def run() -> Run:
     """The command with these arguments; variables by their names.
 

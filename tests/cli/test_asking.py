@@ -51,7 +51,11 @@ REFUSALS = (
     ("unfreeze acme", "The credits account of acme is not frozen."),
     (
         "balance acme --as-of 2027-01-01",
-        "as_of 2027-01-01T00:00:00Z is after now, 2026-01-01T00:00:00Z. Name an instant that is past.",
+        "2027-01-01T00:00:00Z is still to come; it is 2026-01-01T00:00:00Z now. Name an instant that is past.",
+    ),
+    (
+        "revenue --from 2027-01-01",
+        "2027-01-01T00:00:00Z is still to come; it is 2026-01-01T00:00:00Z now. Name an instant that is past.",
     ),
     (
         "update-account acme --time-zone Atlantis",
@@ -91,7 +95,7 @@ def test_a_refusal_is_one_sentence_and_ends_with_1(scrip, ask):
         ("balance acme --format xml", "'xml' is not one of 'table', 'json', 'csv'."),
         ("balance", "Missing argument 'ACCOUNT'."),
         ("balance acme --deadline 5", "No such option '--deadline'. Did you mean '--deadline-s'?"),
-        ("balances acme", "No such command 'balances'. (Did you mean one of: 'balance', 'trial-balance'?)"),
+        ("balances acme", "No such command 'balances'. (Did you mean one of: 'balance', 'plans', 'trial-balance'?)"),
     ],
 )
 def test_a_wrong_command_line_is_told_what_would_be_right_and_ends_with_2(run, command, error):

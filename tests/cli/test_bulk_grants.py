@@ -38,9 +38,9 @@ def totals(text: str) -> tuple[int, ...]:
 
 def test_every_row_is_a_grant_on_the_terms_it_says(scrip, books):
     file = written(
-        "request_id,amount,account_id,source,cost,expires_at,priority,scope,description,reference,actor,ttl\n"
-        'row-1,100,acme,purchase,1999 EUR,2027-01-01,7,image/* chat,"hello, you",R-1,ann,\n'
-        "row-2,5,beta,promo,,,,,,,,30d\n"
+        "request_id,amount,account_id,source,cost,expires_at,priority,scope,package,description,reference,actor,ttl\n"
+        'row-1,100,acme,purchase,1999 EUR,2027-01-01,7,image/* chat,starter,"hello, you",R-1,ann,\n'
+        "row-2,5,beta,promo,,,,,,,,,30d\n"
     )
 
     said = scrip("bulk-grant", file)
@@ -50,6 +50,7 @@ def test_every_row_is_a_grant_on_the_terms_it_says(scrip, books):
     (lot,) = entry.lots
     assert (entry.request_id, lot.granted, lot.source, lot.priority) == ("row-1", 100, SOURCE_PURCHASE, 7)
     assert (lot.cost.minor_units, lot.cost.currency, list(lot.scope)) == (1999, "EUR", ["image/*", "chat"])
+    assert lot.package == "starter"
     assert lot.expires_at.ToJsonString() == "2027-01-01T00:00:00Z"
     assert (entry.memo.description, entry.memo.reference, entry.memo.actor) == ("hello, you", "R-1", "ann")
     entry = books("History", account_id="beta").entries[0]

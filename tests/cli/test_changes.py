@@ -45,7 +45,7 @@ CHANGES = {
 def test_a_change_says_what_it_did_and_how_the_account_stands(scrip, ask, acme, command, answered):
     ask("OpenAccount", account_id="beta")
     words = [acme.get(word, word) for word in command.split()]
-    asked = (*words, *WHY, "--reference", "R-1", "--request-id", "r-1")
+    asked = (*words, *WHY, "--reference", "R-1", "--request-id", "asked")
 
     (row,) = json_of(scrip(*asked, "--format", "json"))
 
@@ -179,7 +179,7 @@ def test_a_wrong_command_line_is_told_what_would_be_right(run, command, error):
 def test_an_asset_is_configured_as_a_whole(scrip, ask):
     welcome = "--auto-open --welcome 25 --welcome-source promo --welcome-ttl 12h --free-credits-repay-debt"
     settings = {"auto_open": True, "welcome": 25, "welcome_source": "promo", "welcome_ttl": "12h"}
-    row = {"asset": "credits", "scale": 0, **settings, "free_credits_repay_debt": True}
+    row = {"asset": "credits", "scale": 0, **settings, "free_credits_repay_debt": True, "default_card": ""}
     off = {"auto_open": False, "welcome": None, "welcome_source": None, "welcome_ttl": None}
 
     assert_says(scrip, [row], "configure-asset", "credits", *welcome.split())

@@ -3,7 +3,7 @@
 import json
 
 from google.protobuf.duration_pb2 import Duration
-from scrip.v1.types_pb2 import SOURCE_PURCHASE
+from scrip.v1.types_pb2 import SOURCE_PURCHASE, Money
 
 from tests.cli.saying import INT64_MAX, as_text, assert_says, csv_of, table_of
 
@@ -172,10 +172,43 @@ def test_books_without_entries_have_no_trial_balance(scrip):
     assert csv_of(scrip("trial-balance", "--format", "csv").stdout) == []
 
 
+def test_revenue_and_its_journal(scrip, ask):
+    ask("OpenAccount")
+    cost = Money(minor_units=100, currency="EUR")
+    ask("Grant", amount=3, source=SOURCE_PURCHASE, cost=cost, package="starter")
+    ask("CheckAndDeduct", amount=1)
+
+    nothing = dict.fromkeys(("opening", "sold", "recognised", "expired", "returned", "adjusted", "transferred"), "0")
+    credits_ = {"credits_granted": "3", "credits_used": "1", "credits_expired": "0"}
+    paid = {"package": "starter", "currency": "EUR", **nothing, "sold": "100", "recognised": "33", "closing": "67"}
+    free = {"package": "free credits", "currency": "", **nothing, "closing": "0"}
+    rows = [{**paid, **credits_}, {**free, **dict.fromkeys(credits_, "0")}]
+    assert_says(scrip, rows, "revenue", "--from", "2026-01-01", not_in_tables=set(credits_))
+    assert json.loads(scrip("revenue", "--from", "2025-12-01", "--to", "2026-01-01", "--format", "json").stdout) == [
+        rows[1]
+    ]
+
+    sums = {"payments": (100, 0), "deferred": (33, 100), "revenue": (0, 33), "total": (133, 133)}
+    expected = [
+        {"currency": "EUR", "code": code, "debits": str(debits), "credits": str(less), "balance": str(debits - less)}
+        for code in ("payments", "deferred", "revenue", "breakage", "adjustments", "transfers", "total")
+        for debits, less in (sums.get(code, (0, 0)),)
+    ]
+    assert_says(scrip, expected, "money-trial-balance")
+    assert scrip("money-trial-balance", "--currency", "USD").stdout == "(none)\n"
+
+
 def asset(name, scale):
     """The row of an asset that nobody has configured."""
     welcome = dict.fromkeys(("welcome", "welcome_source", "welcome_ttl"))
-    return {"asset": name, "scale": scale, "auto_open": False, **welcome, "free_credits_repay_debt": False}
+    return {
+        "asset": name,
+        "scale": scale,
+        "auto_open": False,
+        **welcome,
+        "free_credits_repay_debt": False,
+        "default_card": "",
+    }
 
 
 def test_assets(scrip, ask):

@@ -46,20 +46,20 @@ def test_limits(scrip, ask):
 def test_lots(scrip, ask):
     ask("OpenAccount")
     cost = Money(minor_units=900, currency="EUR")
-    paid = ask("Grant", amount=100, source=SOURCE_PURCHASE, cost=cost, scope=["a", "b/*"])
+    paid = ask("Grant", amount=100, source=SOURCE_PURCHASE, cost=cost, scope=["a", "b/*"], package="starter")
     free = ask("Grant", amount=10, ttl=DAY)
     ask("Hold", amount=4)
     ask("CheckAndDeduct", amount=6)
 
     lot = {"effective_at": "2026-01-01T00:00:00Z", "reclaimed": 0}
     first = {"lot_id": paid.lot_id, "source": "purchase", "priority": 60, "expires_at": None, "cost": "900 EUR"}
-    first |= {"scope": "a b/*", "granted": 100, "remaining": 100, "held": 0, "spent": 0}
+    first |= {"scope": "a b/*", "package": "starter", "granted": 100, "remaining": 100, "held": 0, "spent": 0}
     second = {"lot_id": free.lot_id, "source": "promo", "priority": 20, "expires_at": "2026-01-02T00:00:00Z"}
-    second |= {"cost": None, "scope": "", "granted": 10, "remaining": 0, "held": 4, "spent": 6}
+    second |= {"cost": None, "scope": "", "package": "", "granted": 10, "remaining": 0, "held": 4, "spent": 6}
     found = json_of(scrip("lots", "acme", "--format", "json"))
     expected = [{**one, **lot} for one in (first, second)]
     assert sorted(found, key=lambda row: row["priority"], reverse=True) == expected
-    assert_says(scrip, found, "lots", "acme", not_in_tables={"effective_at", "cost", "reclaimed"})
+    assert_says(scrip, found, "lots", "acme", not_in_tables={"effective_at", "cost", "package", "reclaimed"})
 
 
 def test_lots_in_which_nothing_is_left_are_shown_if_all_are_asked_for(scrip, ask):

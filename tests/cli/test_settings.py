@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ledger import WriterOptions
-from server.config import Settings, option_name, variable_name
+from server.config import Secret, Settings, option_name, variable_name
 
 NAMES = [setting.name for setting in fields(Settings)]
 DOCUMENTED = Path(__file__).parent.parent.parent / "docs" / "settings.md"
@@ -103,6 +103,14 @@ def test_unknown_settings_are_errors_for_every_command(run):
     assert {run(*command.split()).exit_code for command in ("serve", "migrate", "balance acme", "audit")} == {2}
 
 
+def test_the_file_speaks_to_commands_within_groups(run):
+    toml('server = "127.0.0.1:1"\ndeadline_s = 0.5')
+
+    result = run("packages", "list")
+
+    assert "Is a server running at 127.0.0.1:1?" in result.stderr
+
+
 def test_an_unknown_flag_is_an_error_that_names_the_likely_one(run):
     result = run("serve", "--batch-maximum", "10")
 
@@ -136,6 +144,8 @@ def test_an_unknown_flag_is_an_error_that_names_the_likely_one(run):
         ("listen", "unix:/run/scrip.sock"),
         ("listen", "unix:1"),
         ("listen", "::1:50051"),
+        ("http_listen", "8080"),
+        ("http_listen", "http://127.0.0.1:8080"),
     ],
 )
 def test_a_value_of_the_wrong_type_or_range_is_an_error_wherever_it_is(run, name, value):
@@ -230,3 +240,105 @@ def test_the_documentation_lists_every_setting_with_its_default():
     rows = re.findall(r"^\| `(\w+)` \| `?([^`|]*?)`? \|", DOCUMENTED.read_text(encoding="utf-8"), re.MULTILINE)
 
     assert dict(rows) == {setting.name: f"{setting.default}".removesuffix(".0") for setting in fields(Settings)}
+
+
+SECRETS = [setting.name for setting in fields(Settings) if isinstance(setting.metadata["type"], Secret)]
+BEGINS = {"stripe_api_key": "rk_test_", "stripe_webhook_secret": "whsec_"}
+
+
+def test_the_secrets_are_known_here():
+    assert set(SECRETS) == {"link_secret", *BEGINS}
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_is_shown_nowhere(run, name):
+    secret = BEGINS.get(name, "") + "swordfish" * 10
+
+    shown = [run("config", "--format", form, **{variable_name(name): secret}) for form in ("table", "json", "csv")]
+
+    assert [result.exit_code for result in shown] == [0, 0, 0]
+    assert all("***" in result.stdout and "swordfish" not in result.output for result in shown)
+    assert "swordfish" not in repr(Settings(**{name: secret}))
+
+
+def test_the_password_of_the_database_is_not_told_with_the_settings():
+    assert "swordfish" not in repr(Settings(database="postgresql://scrip:swordfish@db.example/scrip"))
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_of_the_file_is_not_shown_as_a_default(run, name):
+    toml(f'{name} = "{BEGINS.get(name, "")}{"swordfish" * 10}"')
+
+    result = run("serve", "--help")
+
+    assert option_name(name) in result.stdout
+    assert "swordfish" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("stripe_api_key", "pk_test_swordfishswordfish"),
+        ("stripe_api_key", "whsec_swordfishswordfish"),
+        ("stripe_api_key", "sk_test"),
+        ("stripe_webhook_secret", "sk_test_swordfishswordfish"),
+        ("stripe_webhook_secret", "whsec_swordfishswordfish,swordfishswordfish"),
+        ("stripe_webhook_secret", "whsec_swordfishswordfish,"),
+    ],
+)
+def test_what_is_no_secret_of_stripe_is_an_error_that_does_not_repeat_it(run, name, secret):
+    result = run("config", **{variable_name(name): secret})
+
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option_name(name)}': it must " in result.stderr
+    assert "swordfish" not in result.output
+
+
+def test_two_secrets_of_a_webhook_are_good_while_one_replaces_the_other(config):
+    assert config(SCRIP_STRIPE_WEBHOOK_SECRET=f"whsec_{'a' * 20},whsec_{'b' * 20}")["stripe_webhook_secret"] == (
+        "***",
+        "variable SCRIP_STRIPE_WEBHOOK_SECRET",
+    )
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_that_could_be_guessed_is_an_error_that_does_not_repeat_it(run, name):
+    result = run("config", **{variable_name(name): "swordfish"})
+
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option_name(name)}': it must have at least " in result.stderr
+    assert "swordfish" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://pay.example.com", "https://pay.example.com"),
+        ("https://pay.example.com/credits/", "https://pay.example.com/credits"),
+        ("http://localhost:8080", "http://localhost:8080"),
+        ("http://127.0.0.1:8080/", "http://127.0.0.1:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_a_public_url_is_kept_without_the_slash_at_its_end(config, url, kept):
+    assert config(SCRIP_PUBLIC_URL=url)["public_url"][0] == kept
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "pay.example.com",
+        "http://pay.example.com",
+        "http://localhost.example.com",
+        "https://",
+        "https://me@pay.example.com",
+        "https://pay.example.com/?a=1",
+        "https://pay.example.com/#top",
+        "javascript:alert(1)",
+    ],
+)
+def test_what_is_no_public_url_is_an_error(run, url):
+    result = run("config", SCRIP_PUBLIC_URL=url)
+
+    assert result.exit_code == 2
+    assert "is not a URL such as https://pay.example.com" in result.stderr

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from scrip import AsyncClient, Client, batching
 
+from server.config import Settings
 from tests.client.scripted import Script, serving
 from tests.client.together import Tasks, Threads
+from tests.running_server import RunningServer
 
 END = object()
 Body = Callable[[Any], Generator[Any, Any, None]]
@@ -121,3 +123,11 @@ def script() -> Script:
 def target(script: Script) -> Iterator[str]:
     with serving(script) as address:
         yield address
+
+
+@pytest.fixture
+def books(sqlite_url, clock):
+    """The address of a server whose clock is `clock`, on empty books that are audited afterwards."""
+    settings = Settings(database=sqlite_url, listen="127.0.0.1:0", sweep_s=0, drain_s=0)
+    with RunningServer(settings, clock) as server:
+        yield f"127.0.0.1:{server.port}"

@@ -12,9 +12,20 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
-from scrip.v1 import account_service_pb2_grpc, credit_service_pb2_grpc, ledger_service_pb2_grpc
+from scrip.v1 import account_service_pb2_grpc as account
+from scrip.v1 import billing_service_pb2_grpc as billing
+from scrip.v1 import credit_service_pb2_grpc as credit
+from scrip.v1 import ledger_service_pb2_grpc as ledger
+from scrip.v1 import pricing_service_pb2_grpc as pricing
 
 STREAMS = {"BulkGrant"}
+SERVICES = (
+    (credit.CreditServiceServicer, credit.add_CreditServiceServicer_to_server),
+    (account.AccountServiceServicer, account.add_AccountServiceServicer_to_server),
+    (ledger.LedgerServiceServicer, ledger.add_LedgerServiceServicer_to_server),
+    (pricing.PricingServiceServicer, pricing.add_PricingServiceServicer_to_server),
+    (billing.BillingServiceServicer, billing.add_BillingServiceServicer_to_server),
+)
 
 
 class Asked(NamedTuple):
@@ -108,15 +119,8 @@ def serving(script: Script, port: int = 0, credentials: grpc.ServerCredentials |
     """Serve what the script says; gives the address."""
     with ThreadPoolExecutor(8) as threads:
         server = grpc.server(threads, options=[("grpc.so_reuseport", 0)])
-        credit_service_pb2_grpc.add_CreditServiceServicer_to_server(
-            _servicer(credit_service_pb2_grpc.CreditServiceServicer, script), server
-        )
-        account_service_pb2_grpc.add_AccountServiceServicer_to_server(
-            _servicer(account_service_pb2_grpc.AccountServiceServicer, script), server
-        )
-        ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server(
-            _servicer(ledger_service_pb2_grpc.LedgerServiceServicer, script), server
-        )
+        for base, add in SERVICES:
+            add(_servicer(base, script), server)
         address = f"127.0.0.1:{port}"
         bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
         server.start()

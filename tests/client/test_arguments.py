@@ -1,8 +1,20 @@
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import grpc
 import pytest
 import scrip
+
+CHAT = scrip.Usage(provider="openai", operation="chat", quantities={"token": 1})
+
+
+def card(**terms):
+    return scrip.RateCard(**{"card": "gpt-5", "provider": "openai", "operations": ["chat"], **terms})
+
+
+def package(client, **terms):
+    return client.create_package("starter", **{"title": "Starter", "price": (1, "EUR"), "contents": [], **terms})
+
 
 MISTAKES = {
     "an amount above int64": (
@@ -126,7 +138,7 @@ MISTAKES = {
         (
             "kinds must be one of open, grant, deduct, hold, capture, release, hold_lapse, lot_lapse, increase_hold, "
             "extend_hold, refund, revoke, adjust, write_off, transfer_out, transfer_in, merge_out, merge_in, freeze, "
-            "unfreeze, close, update; it is 'theft'."
+            "unfreeze, close, update, roll_over; it is 'theft'."
         ),
     ),
     "one kind of entry for several": (
@@ -190,6 +202,162 @@ MISTAKES = {
         lambda client: client.batch(7),
         "calls",
         "calls must be a list; it is 7.",
+    ),
+    "neither an amount nor usage": (
+        lambda client: client.check_and_deduct("acme"),
+        "amount",
+        "amount must be given, or usage instead of it.",
+    ),
+    "an amount and usage": (
+        lambda client: client.hold("acme", 60, usage=CHAT),
+        "usage",
+        "usage must not be given together with amount.",
+    ),
+    "an amount and usage to capture": (
+        lambda client: client.capture("hd_1", 0, usage=CHAT),
+        "usage",
+        "usage must not be given together with amount.",
+    ),
+    "usage that is a mapping": (
+        lambda client: client.check("acme", usage={"provider": "openai"}),
+        "usage",
+        "usage must be a scrip.Usage; it is {'provider': 'openai'}.",
+    ),
+    "no usage to quote": (
+        lambda client: client.quote(None),
+        "usage",
+        "usage must be a scrip.Usage; it is None.",
+    ),
+    "a quantity that is a fraction": (
+        lambda client: client.quote(scrip.Usage(provider="a", operation="b", quantities={"second": 1.5})),
+        "usage.quantities['second']",
+        "usage.quantities['second'] must be an int; it is 1.5.",
+    ),
+    "a quantity above int64": (
+        lambda client: client.quote(scrip.Usage(provider="a", operation="b", quantities={"token": 2**63})),
+        "usage.quantities['token']",
+        ("usage.quantities['token'] must be -9223372036854775808 to 9223372036854775807; it is 9223372036854775808."),
+    ),
+    "quantities without units": (
+        lambda client: client.quote(scrip.Usage(provider="a", operation="b", quantities=[7])),
+        "usage.quantities",
+        "usage.quantities must be a mapping; it is a list.",
+    ),
+    "a dimension with a number": (
+        lambda client: client.quote(scrip.Usage(provider="a", operation="b", dimensions={"seconds": 7})),
+        "usage.dimensions['seconds']",
+        "usage.dimensions['seconds'] must be a str; it is a int.",
+    ),
+    "one operation for several that are bundled": (
+        lambda client: client.quote(scrip.Usage(provider="a", operation="b", bundled="search")),
+        "usage.bundled",
+        "usage.bundled must be a list; it is 'search'.",
+    ),
+    "a rate that is a float": (
+        lambda client: client.apply_rate_cards([card(), card(meters=[scrip.Meter(unit="token", rate=0.1)])]),
+        "cards[1].meters[0].rate",
+        "cards[1].meters[0].rate must be a Decimal, an int or a str; it is 0.1.",
+    ),
+    "a rate that is a truth": (
+        lambda client: client.apply_rate_cards([card(fixed=True)]),
+        "cards[0].fixed",
+        "cards[0].fixed must be a Decimal, an int or a str; it is True.",
+    ),
+    "one rate card for several": (
+        lambda client: client.apply_rate_cards(scrip.Tier(rate=1)),
+        "cards",
+        "cards must be a list; it is Tier(rate=1, up_to=None).",
+    ),
+    "a rate card that is a name": (
+        lambda client: client.apply_rate_cards(["gpt-5"]),
+        "cards[0]",
+        "cards[0] must be a scrip.RateCard; it is 'gpt-5'.",
+    ),
+    "a meter that is a pair": (
+        lambda client: client.apply_rate_cards([card(meters=[("token", Decimal(1))])]),
+        "cards[0].meters[0]",
+        "cards[0].meters[0] must be a scrip.Meter; it is ('token', Decimal('1')).",
+    ),
+    "a tier that is a rate": (
+        lambda client: client.apply_rate_cards([card(meters=[scrip.Meter(unit="token", tiers=[7])])]),
+        "cards[0].meters[0].tiers[0]",
+        "cards[0].meters[0].tiers[0] must be a scrip.Tier; it is 7.",
+    ),
+    "a tiering of no kind": (
+        lambda client: client.apply_rate_cards([card(meters=[scrip.Meter(unit="token", tiering="tiered")])]),
+        "cards[0].meters[0].tiering",
+        "cards[0].meters[0].tiering must be one of graduated, volume; it is 'tiered'.",
+    ),
+    "a discount that is a percentage": (
+        lambda client: client.apply_rate_cards([card(discount=10)]),
+        "cards[0].discount",
+        "cards[0].discount must be a scrip.Discount; it is 10.",
+    ),
+    "a discount until a day without a time zone": (
+        lambda client: client.apply_rate_cards(
+            [card(discount=scrip.Discount(percent=10, until=datetime(2026, 2, 1)))]  # noqa: DTZ001 -- the mistake
+        ),
+        "cards[0].discount.until",
+        "cards[0].discount.until must have a time zone; 2026-02-01T00:00:00 has none.",
+    ),
+    "a period of a week": (
+        lambda client: client.apply_rate_cards([card(period="week")]),
+        "cards[0].period",
+        "cards[0].period must be one of hour, day, month; it is 'week'.",
+    ),
+    "contents that are an amount": (
+        lambda client: package(client, contents=[100]),
+        "contents[0]",
+        "contents[0] must be a scrip.PackageContent; it is 100.",
+    ),
+    "contents of no asset": (
+        lambda client: package(client, contents=[scrip.PackageContent(credits=100, asset="")]),
+        "contents[0].asset",
+        "contents[0].asset must not be empty.",
+    ),
+    "a price without a currency": (
+        lambda client: package(client, price=19.99),
+        "price",
+        'price must be minor units and currency, such as (1999, "EUR"); it is 19.99.',
+    ),
+    "contents of a plan that are those of a package": (
+        lambda client: client.put_plan(
+            "pro", title="Pro", stripe_prices=["price_1"], contents=[scrip.PackageContent(credits=1)]
+        ),
+        "contents[0]",
+        (
+            "contents[0] must be a scrip.PlanContent; it is PackageContent(credits=1, asset='credits', "
+            "bonus_credits=0, validity=None, bonus_validity=None)."
+        ),
+    ),
+    "a rollover that is a share": (
+        lambda client: client.put_plan(
+            "pro", title="Pro", stripe_prices=["price_1"], contents=[scrip.PlanContent(credits=1, rollover=50)]
+        ),
+        "contents[0].rollover",
+        "contents[0].rollover must be a scrip.Rollover; it is 50.",
+    ),
+    "one price at Stripe for several": (
+        lambda client: client.put_plan("pro", title="Pro", stripe_prices="price_1", contents=[]),
+        "stripe_prices",
+        "stripe_prices must be a list; it is 'price_1'.",
+    ),
+    "a checkout for two things": (
+        lambda client: client.create_checkout(
+            "acme", package="starter", plan="pro", success_url="https://a", cancel_url="https://a"
+        ),
+        "plan",
+        "plan must not be given together with package.",
+    ),
+    "a consent that is a word": (
+        lambda client: client.set_auto_recharge("acme", enabled=True, consent="yes"),
+        "consent",
+        "consent must be a scrip.Consent; it is 'yes'.",
+    ),
+    "an empty customer, which means all": (
+        lambda client: client.orders_page(""),
+        "account_id",
+        "account_id must not be empty.",
     ),
     "a deadline of nothing": (
         lambda client: client.balance("acme", deadline_s=0),

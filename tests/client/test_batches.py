@@ -9,6 +9,7 @@ from scrip.v1 import credit_service_pb2 as credit
 from scrip.v1 import errors_pb2 as errors
 
 from tests.client.examples import ADMINISTRATION, CREDITS
+from tests.client.examples_of_prices import USAGE
 from tests.client.scripted import UNAVAILABLE, error
 
 GRANTED = credit.GrantResponse(entry_id="en_1", lot_id="lt_1")
@@ -20,7 +21,7 @@ TOO_LITTLE = errors.Error(
 )
 CHANGES = {
     name: example
-    for name, example in (CREDITS | ADMINISTRATION).items()
+    for name, example in (CREDITS | ADMINISTRATION | USAGE).items()
     if type(example[1]).__name__ != "CheckRequest" and not example[1].preview
 }
 

@@ -23,13 +23,27 @@ from tests.running_server import RunningServer
 # What no change is told, or only in trouble.
 TOLD_OTHERWISE = {
     "ASSET_EXISTS",
+    "CHANGED_MEANWHILE",
     "DATABASE_UNAVAILABLE",
     "DEADLINE_PASSED",
+    "EFFECTIVE_IN_PAST",
+    "EVENT_NOT_FOUND",
     "INSTANT_IN_FUTURE",
     "INTERNAL",
     "INVALID_PAGE_TOKEN",
+    "NO_PAYMENT_METHOD",
+    "ORDER_NOT_FOUND",
+    "ORDER_NOT_FULFILLABLE",
+    "PACKAGE_EXISTS",
+    "PACKAGE_NOT_FOUND",
+    "PAYMENTS_NOT_CONFIGURED",
+    "PLAN_NOT_FOUND",
     "QUEUE_FULL",
+    "RATE_CARDS_CLASH",
+    "RATE_CARD_NOT_FOUND",
     "SHUTTING_DOWN",
+    "STRIPE_REFUSED",
+    "STRIPE_UNAVAILABLE",
 }
 # So that examples that share a server do not share accounts.
 EXAMPLES = count(1)
@@ -39,7 +53,7 @@ EXAMPLES = count(1)
 def books(sqlite_url, clock):
     """The address of a server whose clock is `clock`, on empty books that are audited afterwards."""
     with RunningServer(Settings(database=sqlite_url, listen="127.0.0.1:0", sweep_s=0, drain_s=0), clock) as server:
-        yield f"127.0.0.1:{server.port}"
+        yield priced(server)
 
 
 @pytest.fixture
@@ -48,7 +62,17 @@ def other_books(tmp_path, clock):
     with audited(f"sqlite:///{tmp_path / 'other.db'}") as url:
         settings = Settings(database=url, listen="127.0.0.1:0", sweep_s=0, drain_s=0)
         with RunningServer(settings, clock) as server:
-            yield f"127.0.0.1:{server.port}"
+            yield priced(server)
+
+
+def priced(server: RunningServer) -> str:
+    """Set prices on a server; gives its address."""
+    target = f"127.0.0.1:{server.port}"
+    tokens = scrip.Meter(unit="token", rate=2, free=10)
+    card = scrip.RateCard(card="chat", provider="openai", operations=["chat"], period="day", meters=[tokens])
+    with scrip.Client(target) as client:
+        client.apply_rate_cards([card])
+    return target
 
 
 @pytest.fixture
@@ -89,10 +113,16 @@ def standing(target: str, names: list[str]) -> list[Any]:
         ]
 
 
+def usage(operation: str, **quantities: int) -> scrip.Usage:
+    return scrip.Usage(provider="openai", operation=operation, quantities=quantities)
+
+
 amounts = st.integers(0, 60)
 request_ids = st.sampled_from("abcdefgh")
 steps = st.tuples(
-    st.sampled_from(["grant", "deduct", "clamp", "record", "hold", "capture", "release", "refund", "freeze", "thaw"]),
+    st.sampled_from(
+        ["grant", "deduct", "use", "clamp", "record", "hold", "capture", "release", "refund", "freeze", "thaw"]
+    ),
     amounts,
     request_ids,
 )
@@ -122,6 +152,7 @@ class Customer:
         made: dict[str, Do] = {
             "grant": lambda client: client.grant(name, amount, "free", **about),
             "deduct": lambda client: client.check_and_deduct(name, amount, **about),
+            "use": lambda client: client.check_and_deduct(name, usage=usage("chat", token=amount), **about),
             "clamp": lambda client: client.check_and_deduct(name, amount, mode="clamp", **about),
             "record": lambda client: client.check_and_deduct(name, amount, mode="record", **about),
             "hold": lambda client: client.hold(name, amount, **about),
@@ -150,6 +181,7 @@ def change(names: list[str], kind: str, amount: int, request_id: str) -> Do:
     return {
         "grant": lambda client: client.grant(name, amount, "free", **about),
         "deduct": lambda client: client.check_and_deduct(name, amount, **about),
+        "use": lambda client: client.check_and_deduct(name, usage=usage("chat", token=amount), **about),
         "clamp": lambda client: client.check_and_deduct(name, amount, mode="clamp", **about),
         "record": lambda client: client.check_and_deduct(other, amount, mode="record", **about),
         "hold": lambda client: client.hold(name, amount, **about),
@@ -233,6 +265,9 @@ def refused(client: scrip.Client) -> dict[str, Do]:
         "not frozen": lambda client: client.unfreeze_account("acme", **about),
         "closed": lambda client: client.grant("closed", 1, "free", **about),
         "not empty": lambda client: client.close_account("acme", **about),
+        "no price": lambda client: client.check_and_deduct("acme", usage=usage("none"), **about),
+        "no rate": lambda client: client.hold("acme", usage=usage("chat", minute=1), **about),
+        "too dear": lambda client: client.capture(open_hold.hold_id, usage=usage("chat", token=2**63 - 1), **about),
         "has holds": lambda client: client.merge_accounts("holding", "acme", **about),
     }
 

@@ -1,12 +1,20 @@
+from decimal import Decimal
+
 import pytest
 import scrip
+from scrip.v1 import billing_service_pb2 as billing
 from scrip.v1 import credit_service_pb2 as credit
 from scrip.v1 import ledger_service_pb2 as ledger
+from scrip.v1 import pricing_service_pb2 as pricing
 
 from tests.client.examples import BALANCE, EXAMPLES, HOLD, LOT, NEWEST_FIRST, NOON, WRITTEN_NOON
+from tests.client.examples_of_prices import MONEY, PRICES, USAGE
+from tests.client.examples_of_sales import EVENT, OFFERS, ORDER, PAYMENTS
+
+ALL = EXAMPLES | USAGE | PRICES | MONEY | OFFERS | PAYMENTS
 
 
-@pytest.mark.parametrize(("do", "request_", "response", "answer"), EXAMPLES.values(), ids=EXAMPLES)
+@pytest.mark.parametrize(("do", "request_", "response", "answer"), ALL.values(), ids=ALL)
 def test_a_call_sends_its_arguments_and_answers_with_the_message(
     way, script, target, *, do, request_, response, answer
 ):
@@ -28,6 +36,31 @@ def test_every_source_has_a_name_for_grants(way, script, target, name):
     assert script.requests("Grant")[0].source == scrip.Source.Value(name)
 
 
+@pytest.mark.parametrize(
+    ("rate", "written"),
+    [
+        (Decimal("0.0125"), "0.0125"),
+        (Decimal("1.50E+3"), "1500"),
+        (Decimal("1E-18"), "0.000000000000000001"),
+        (Decimal(-3), "-3"),
+        (Decimal("1E+999999999"), "1E+999999999"),
+        (Decimal("NaN"), "NaN"),
+        (2**63 - 1, "9223372036854775807"),
+        ("0.50", "0.50"),
+        ("a lot", "a lot"),
+        (None, ""),
+    ],
+)
+def test_a_rate_is_sent_exactly_as_it_is_for_the_server_to_judge(script, target, rate, written):
+    script.answer("ApplyRateCards", pricing.ApplyRateCardsResponse())
+    card = scrip.RateCard(card="any", provider="*", operations=["*"], fixed=rate)
+
+    with scrip.Client(target) as client:
+        client.apply_rate_cards([card])
+
+    assert script.requests("ApplyRateCards")[0].cards[0].fixed == written
+
+
 @pytest.mark.parametrize("name", sorted(set(scrip.Entry.Kind.keys()) - {"KIND_UNSPECIFIED"}))
 def test_every_kind_of_entry_has_a_name_for_the_history(script, target, name):
     script.answer("History", credit.HistoryResponse())
@@ -47,6 +80,18 @@ def test_a_change_without_a_request_id_gets_one_of_its_own(script, target):
 
     request_ids = {request.request_id for request in script.requests("CheckAndDeduct")}
     assert len(request_ids) == 3
+    assert "" not in request_ids
+
+
+def test_a_checkout_without_a_request_id_gets_one_of_its_own(script, target):
+    script.answer("CreateCheckout", *[billing.CreateCheckoutResponse()] * 2)
+
+    with scrip.Client(target) as client:
+        for _ in range(2):
+            client.create_checkout("acme", package="starter", success_url="https://a", cancel_url="https://a")
+
+    request_ids = {request.request_id for request in script.requests("CreateCheckout")}
+    assert len(request_ids) == 2
     assert "" not in request_ids
 
 
@@ -73,6 +118,17 @@ def test_an_audit_is_given_time(way, script, target):
     way.ask(target, lambda client: client.audit())
 
     assert script.asked[0].seconds_left > 500
+
+
+@pytest.mark.parametrize("name", ["create a checkout for a plan", "checkout", "replay an event of Stripe", "reconcile"])
+def test_what_asks_stripe_is_given_time(script, target, name):
+    do, request_, response, _ = PAYMENTS[name]
+    script.answer(type(request_).__name__.removesuffix("Request"), response)
+
+    with scrip.Client(target) as client:
+        do(client)
+
+    assert script.asked[0].seconds_left > 25
 
 
 def test_history_goes_through_all_pages_newest_first(way, script, target):
@@ -144,6 +200,37 @@ def test_holds_go_through_all_pages(way, script, target):
             page_size=1,
             page_token=token,
         )
+        for token in ("", "a")
+    ]
+
+
+def test_orders_go_through_all_pages(way, script, target):
+    script.answer(
+        "ListOrders",
+        billing.ListOrdersResponse(orders=[ORDER], next_page_token="a"),
+        billing.ListOrdersResponse(orders=[ORDER]),
+    )
+
+    found = way.walk(target, lambda client: client.orders("acme", page_size=1))
+
+    assert found == [ORDER, ORDER]
+    assert script.requests("ListOrders") == [
+        billing.ListOrdersRequest(account_id="acme", page_size=1, page_token=token) for token in ("", "a")
+    ]
+
+
+def test_events_of_stripe_go_through_all_pages(way, script, target):
+    script.answer(
+        "ListStripeEvents",
+        billing.ListStripeEventsResponse(events=[EVENT], next_page_token="a"),
+        billing.ListStripeEventsResponse(events=[EVENT]),
+    )
+
+    found = way.walk(target, lambda client: client.stripe_events(state="applied", page_size=1))
+
+    assert found == [EVENT, EVENT]
+    assert script.requests("ListStripeEvents") == [
+        billing.ListStripeEventsRequest(state=scrip.StripeEvent.STATE_APPLIED, page_size=1, page_token=token)
         for token in ("", "a")
     ]
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
@@ -13,16 +13,131 @@ import scrip
 from mypy import api
 from scrip import calls
 from scrip.v1 import account_service_pb2 as account
+from scrip.v1 import billing_service_pb2 as billing
 from scrip.v1 import credit_service_pb2 as credit
 from scrip.v1 import ledger_service_pb2 as ledger
+from scrip.v1 import pricing_service_pb2 as pricing
 
 from tests.client.scripted import Slow, serving
 
 ROOT = Path(__file__).parents[2]
 BALANCE = credit.GetBalanceResponse(balances=[scrip.Balance(account_id="acme", available=40)])
 CALLS = [name for name in calls.__all__ if name != "Call"]
-# What the arguments that every change, or every list of entries, is told come before.
-GROUPS = {"change": "request_id", "entries": "asset"}
+# What the arguments that every change, list of entries, or package is told come before.
+GROUPS = {"change": "request_id", "entries": "asset", "offer": "title"}
+# What calls need, so that they can be made.
+NEEDED = {
+    "account_id": "acme",
+    "actor": "anna",
+    "amount": 1,
+    "asset": "credits",
+    "calls": [],
+    "cancel_url": "https://shop.example",
+    "card": "gpt-5",
+    "cards": [],
+    "contents": [],
+    "days": 7,
+    "description": "why",
+    "direction": "up",
+    "enabled": False,
+    "entry_id": "en_1",
+    "event_id": "evt_1",
+    "grants": [],
+    "hold_id": "hd_1",
+    "into_account_id": "bob",
+    "lot_id": "lt_1",
+    "order_id": "or_1",
+    "package": "starter",
+    "plan": "pro",
+    "price": (1999, "EUR"),
+    "since": datetime(2026, 2, 1, tzinfo=UTC),
+    "source": "free",
+    "spent": "owe",
+    "stripe_prices": [],
+    "success_url": "https://shop.example",
+    "title": "Starter",
+    "to_account_id": "bob",
+    "ttl": timedelta(hours=1),
+    "usage": scrip.Usage(provider="openai", operation="chat"),
+}
+# What a type checker makes of calls; it finds nothing but what is marked.
+TYPED = """
+from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
+from typing import assert_type
+
+import scrip
+from google.protobuf.message import Message
+
+
+def blocking(client: scrip.Client) -> None:
+    assert_type(client.grant("acme", 100, "free"), scrip.GrantResponse)
+    assert_type(client.balance("acme"), scrip.Balance)
+    assert_type(client.balances("acme"), tuple[scrip.Balance, ...])
+    assert_type(client.history("acme"), Iterator[scrip.Entry])
+    with client.hold("acme", 60) as hold:
+        assert_type(hold, scrip.Hold)
+        assert_type(hold.capture(55), scrip.CaptureResponse)
+        assert_type(hold.release(), scrip.ReleaseResponse)
+    assert_type(client.lots("acme"), Iterator[scrip.Lot])
+    assert_type(client.holds("acme"), Iterator[scrip.ListedHold])
+    assert_type(client.account("acme"), scrip.Account)
+    grants = [scrip.calls.grant("acme", 1, "free"), scrip.calls.grant("bob", 1, "free")]
+    assert_type(client.batch(grants), tuple[scrip.GrantResponse | scrip.ScripError, ...])
+    assert_type(client.bulk_grant(grants), Iterator[scrip.GrantResponse | scrip.ScripError])
+    mixed = client.batch([scrip.calls.grant("acme", 1, "free"), scrip.calls.refund("en_1")], atomic=True)
+    assert_type(mixed, tuple[Message | scrip.ScripError, ...])
+    assert_type(client.orders("acme"), Iterator[scrip.Order])
+    assert_type(client.stripe_events(state="applied"), Iterator[scrip.StripeEvent])
+    assert_type(client.packages(), tuple[scrip.Package, ...])
+    assert_type(client.rate_cards(), tuple[scrip.ListedRateCard, ...])
+    tokens = scrip.Meter(unit="token", rate=Decimal("0.0125"))
+    card = scrip.RateCard(card="gpt-5", provider="openai", operations=["chat"], meters=[tokens])
+    assert_type(client.apply_rate_cards([card]), tuple[scrip.RateCardChange, ...])
+    chat = scrip.Usage(provider="openai", operation="chat", quantities={"token": 1832})
+    assert_type(client.quote(chat), scrip.QuoteResponse)
+    assert_type(client.check_and_deduct("acme", usage=chat), scrip.CheckAndDeductResponse)
+    with client.hold("acme", usage=chat) as priced:
+        assert_type(priced.charge, scrip.Charge | None)
+        priced.capture(usage=chat)
+    scrip.Usage(provider="openai", operation="chat", quantities={"token": "1832"})  # an error: no int
+    scrip.Meter(unit="token", rate=0.0125)  # an error: a float is not exact
+    client.check_and_deduct("acme", usage={"provider": "openai"})  # an error: no scrip.Usage
+    contents = [scrip.PackageContent(credits=100)]
+    assert_type(
+        client.create_package("starter", title="Starter", price=(1999, "EUR"), contents=contents), scrip.Package
+    )
+    client.create_package("starter", title="Starter", contents=contents)  # an error: no price
+    client.fulfil("or_1", description="paid by transfer")  # an error: no actor
+    client.freeze_account("acme", description="fraud")
+    client.freeze_account("acme")  # an error: no description
+    client.adjust("acme", 1, "up", description="mistake")  # an error: no actor
+    client.batch([client.grant("acme", 1, "free")])  # an error: a response is not a call
+    client.bulk_grant([scrip.calls.release("hd_1")])  # an error: not a grant
+    client.grant("acme", "100", "free")  # an error: the amount is text
+    client.grant("acme", 100)  # an error: no source
+    client.transfer("acme", "bob", 1, memo="")  # an error: no such argument
+
+
+async def awaiting(client: scrip.AsyncClient) -> None:
+    assert_type(await client.grant("acme", 100, "free"), scrip.GrantResponse)
+    assert_type(client.history("acme"), AsyncIterator[scrip.Entry])
+    assert_type(client.orders(), AsyncIterator[scrip.Order])
+    assert_type(await client.checkout("or_1"), scrip.GetCheckoutResponse)
+    grants = [scrip.calls.grant("acme", 1, "free")]
+    assert_type(await client.batch(grants), tuple[scrip.GrantResponse | scrip.ScripError, ...])
+    assert_type(client.bulk_grant(grants), AsyncIterator[scrip.GrantResponse | scrip.ScripError])
+    assert_type(await client.hold("acme", 60), scrip.AsyncHold)
+    async with client.hold("acme", 60) as hold:
+        assert_type(hold, scrip.AsyncHold)
+        assert_type(await hold.capture(55), scrip.CaptureResponse)
+
+
+def refused(error: scrip.InsufficientCredits) -> None:
+    assert_type(error.shortfall, int)
+"""
+# What takes either an amount or usage.
+CHARGED = {"check", "check_and_deduct", "hold"}
 
 
 def public(kind: type) -> set[str]:
@@ -77,36 +192,20 @@ def test_an_argument_that_no_call_knows_is_an_error(target):
 def test_every_rpc_of_the_contract_has_a_method_and_no_two_share_a_name():
     rpcs = [
         rpc
-        for contract in (account, credit, ledger)
+        for contract in (account, credit, ledger, pricing, billing)
         for service in contract.DESCRIPTOR.services_by_name.values()
         for rpc in service.methods_by_name
     ]
-    arguments = {
-        "account_id": "acme",
-        "to_account_id": "bob",
-        "into_account_id": "bob",
-        "asset": "credits",
-        "hold_id": "hd_1",
-        "lot_id": "lt_1",
-        "entry_id": "en_1",
-        "amount": 1,
-        "source": "free",
-        "ttl": timedelta(hours=1),
-        "direction": "up",
-        "spent": "owe",
-        "calls": [],
-        "grants": [],
-    }
 
     called = set()
     for name in CALLS:
-        made = getattr(calls, name)
         needed = [
             parameter.name
-            for parameter in inspect.signature(made).parameters.values()
-            if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+            for parameter in inspect.signature(getattr(scrip.Client, name)).parameters.values()
+            if parameter.default is parameter.empty and parameter.name != "self"
         ]
-        call = made(**{field: arguments[field] for field in needed})
+        needed += ["usage"] if name in CHARGED else []
+        call = getattr(calls, name)(**{field: NEEDED[field] for field in needed})
         called.add(getattr(call, "first", call).rpc)
 
     assert len(rpcs) == len(set(rpcs))
@@ -115,58 +214,7 @@ def test_every_rpc_of_the_contract_has_a_method_and_no_two_share_a_name():
 
 def test_types_are_seen_through_the_methods(tmp_path):
     example = tmp_path / "example.py"
-    example.write_text(
-        textwrap.dedent("""
-        from collections.abc import AsyncIterator, Iterator
-        from typing import assert_type
-
-        import scrip
-        from google.protobuf.message import Message
-
-
-        def blocking(client: scrip.Client) -> None:
-            assert_type(client.grant("acme", 100, "free"), scrip.GrantResponse)
-            assert_type(client.balance("acme"), scrip.Balance)
-            assert_type(client.balances("acme"), tuple[scrip.Balance, ...])
-            assert_type(client.history("acme"), Iterator[scrip.Entry])
-            with client.hold("acme", 60) as hold:
-                assert_type(hold, scrip.Hold)
-                assert_type(hold.capture(55), scrip.CaptureResponse)
-                assert_type(hold.release(), scrip.ReleaseResponse)
-            assert_type(client.lots("acme"), Iterator[scrip.Lot])
-            assert_type(client.holds("acme"), Iterator[scrip.ListedHold])
-            assert_type(client.account("acme"), scrip.Account)
-            grants = [scrip.calls.grant("acme", 1, "free"), scrip.calls.grant("bob", 1, "free")]
-            assert_type(client.batch(grants), tuple[scrip.GrantResponse | scrip.ScripError, ...])
-            assert_type(client.bulk_grant(grants), Iterator[scrip.GrantResponse | scrip.ScripError])
-            mixed = client.batch([scrip.calls.grant("acme", 1, "free"), scrip.calls.refund("en_1")], atomic=True)
-            assert_type(mixed, tuple[Message | scrip.ScripError, ...])
-            client.freeze_account("acme", description="fraud")
-            client.freeze_account("acme")  # an error: no description
-            client.adjust("acme", 1, "up", description="mistake")  # an error: no actor
-            client.batch([client.grant("acme", 1, "free")])  # an error: a response is not a call
-            client.bulk_grant([scrip.calls.release("hd_1")])  # an error: not a grant
-            client.grant("acme", "100", "free")  # an error: the amount is text
-            client.grant("acme", 100)  # an error: no source
-            client.transfer("acme", "bob", 1, memo="")  # an error: no such argument
-
-
-        async def awaiting(client: scrip.AsyncClient) -> None:
-            assert_type(await client.grant("acme", 100, "free"), scrip.GrantResponse)
-            assert_type(client.history("acme"), AsyncIterator[scrip.Entry])
-            grants = [scrip.calls.grant("acme", 1, "free")]
-            assert_type(await client.batch(grants), tuple[scrip.GrantResponse | scrip.ScripError, ...])
-            assert_type(client.bulk_grant(grants), AsyncIterator[scrip.GrantResponse | scrip.ScripError])
-            assert_type(await client.hold("acme", 60), scrip.AsyncHold)
-            async with client.hold("acme", 60) as hold:
-                assert_type(hold, scrip.AsyncHold)
-                assert_type(await hold.capture(55), scrip.CaptureResponse)
-
-
-        def refused(error: scrip.InsufficientCredits) -> None:
-            assert_type(error.shortfall, int)
-        """)
-    )
+    example.write_text(TYPED)
     wrong = [number for number, line in enumerate(example.read_text().splitlines(), start=1) if "# an error" in line]
 
     found, _, _ = api.run(["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(tmp_path), str(example)])

@@ -104,6 +104,58 @@ def test_a_spend_limit_that_time_does_not_free_says_no_instant(way, script, targ
     assert refused.frees_at is None
 
 
+def test_a_price_that_is_not_found_says_what_of(way, script, target):
+    status = error(
+        grpc.StatusCode.NOT_FOUND,
+        "PRICE_NOT_FOUND",
+        asset="credits",
+        provider="openai",
+        operations="chat, search",
+        dimensions="",
+    )
+
+    refused = caught(way, script, target, status)
+
+    assert type(refused) is scrip.PriceNotFound
+    assert (refused.asset, refused.provider) == ("credits", "openai")
+    assert (refused.operations, refused.dimensions) == (("chat", "search"), ())
+    assert refused.operation is None
+
+
+def test_a_unit_that_has_no_rate_says_which_have(way, script, target):
+    status = error(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "UNIT_MISMATCH",
+        card="gpt-5",
+        version="2",
+        unit="minute",
+        units="input_token, output_token",
+    )
+
+    refused = caught(way, script, target, status)
+
+    assert type(refused) is scrip.UnitMismatch
+    assert (refused.card, refused.version, refused.unit) == ("gpt-5", 2, "minute")
+    assert refused.units == ("input_token", "output_token")
+
+
+def test_what_stripe_refused_says_so_in_stripes_words(way, script, target):
+    status = error(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "STRIPE_REFUSED",
+        "Stripe refused this: No such price. Correct the package or the plan.",
+        stripe_message="No such price",
+        stripe_code="resource_missing",
+    )
+
+    refused = caught(way, script, target, status)
+
+    assert type(refused) is scrip.StripeRefused
+    assert (refused.stripe_message, refused.stripe_code) == ("No such price", "resource_missing")
+    assert refused.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert str(refused) == "Stripe refused this: No such price. Correct the package or the plan."
+
+
 def test_a_refusal_outside_of_a_batch_has_no_place_in_one(way, script, target):
     assert caught(way, script, target, INSUFFICIENT).operation is None
 
@@ -152,7 +204,7 @@ def test_a_reused_request_id_names_the_fields_that_differ(way, script, target):
 
     assert type(refused) is scrip.RequestIdReused
     assert refused.fields == ("amount", "memo")
-    assert refused.entry_id == "en_1"
+    assert (refused.entry_id, refused.order_id) == ("en_1", "")
 
 
 def test_a_malformed_request_names_its_fields(way, script, target):

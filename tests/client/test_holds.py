@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from scrip.v1 import credit_service_pb2 as credit
 from scrip.v1 import types_pb2 as types
 
+from tests.client.examples_of_prices import CHAT, WRITTEN_CHAT
 from tests.client.scripted import UNAVAILABLE, Slow, error
 
 HELD = credit.HoldResponse(
@@ -75,6 +76,36 @@ def test_a_hold_may_say_what_for_how_far_beyond_and_what_of_lots_that_run_out(wa
             held_lots=types.HELD_LOTS_LAPSE,
         )
     ]
+
+
+def test_a_hold_of_usage_says_what_it_came_to(way, script, target):
+    charge = scrip.Charge(card="gpt-5", version=2, amount=60)
+    script.answer("Hold", credit.HoldResponse(hold_id="hd_1", held=60, charge=charge))
+
+    hold = way.hold(target, "acme", usage=CHAT, request_id="r-1")
+
+    (request,) = script.requests("Hold")
+    assert (request.usage, request.amount) == (WRITTEN_CHAT, 0)
+    assert (hold.amount, hold.charge) == (60, charge)
+
+
+def test_a_hold_of_an_amount_has_no_charge(way, script, target):
+    script.answer("Hold", HELD)
+
+    assert way.hold(target, "acme", 60).charge is None
+
+
+def test_a_hold_is_captured_by_what_happened(script, target):
+    script.answer("Hold", HELD)
+    script.answer("Capture", CAPTURED)
+
+    with scrip.Client(target) as client, client.hold("acme", 60) as hold:
+        hold.capture(usage=CHAT)
+
+    (request,) = script.requests("Capture")
+    assert (request.usage, request.HasField("amount"), request.final) == (WRITTEN_CHAT, False, True)
+    assert request.request_id == "capture/hd_1"
+    assert hold.captured == 55
 
 
 def test_a_block_that_captures_has_captured_what_it_said(way, script, target):

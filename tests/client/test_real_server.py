@@ -14,14 +14,6 @@ from tests.running_server import RunningServer
 
 
 @pytest.fixture
-def books(sqlite_url, clock):
-    """The address of a server whose clock is `clock`, on empty books that are audited afterwards."""
-    settings = Settings(database=sqlite_url, listen="127.0.0.1:0", sweep_s=0, drain_s=0)
-    with RunningServer(settings, clock) as server:
-        yield f"127.0.0.1:{server.port}"
-
-
-@pytest.fixture
 def client(books):
     with scrip.Client(books) as client:
         yield client

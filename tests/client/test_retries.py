@@ -5,6 +5,7 @@ import time
 import grpc
 import pytest
 import scrip
+from scrip.v1 import billing_service_pb2 as billing
 from scrip.v1 import credit_service_pb2 as credit
 
 from tests.client.scripted import UNAVAILABLE, Script, Slow, error, serving
@@ -70,6 +71,12 @@ def test_a_change_whose_answers_are_lost_is_done_once(way, script, target):
         ("GetAccount", lambda client: client.account("acme")),
         ("FreezeAccount", lambda client: client.freeze_account("acme", description="fraud")),
         ("Batch", lambda client: client.batch([scrip.calls.release("hd_1")])),
+        ("ApplyRateCards", lambda client: client.apply_rate_cards([])),
+        ("DeactivatePackage", lambda client: client.deactivate_package("starter")),
+        (
+            "CreateCheckout",
+            lambda client: client.create_checkout("acme", plan="pro", success_url="https://a", cancel_url="https://a"),
+        ),
     ],
 )
 def test_calls_of_all_services_are_repeated_five_times_at_most(way, script, target, rpc, do):
@@ -79,6 +86,29 @@ def test_calls_of_all_services_are_repeated_five_times_at_most(way, script, targ
         way.ask(target, do)
 
     assert len(script.asked) == 5
+
+
+def test_a_checkout_whose_answers_are_lost_is_asked_for_again_as_the_same_order(way, script, target):
+    script.answer("CreateCheckout", UNAVAILABLE, UNAVAILABLE, billing.CreateCheckoutResponse(replayed=True))
+
+    answer = way.ask(
+        target,
+        lambda client: client.create_checkout("acme", plan="pro", success_url="https://a", cancel_url="https://a"),
+    )
+
+    requests = script.requests("CreateCheckout")
+    assert answer.replayed
+    assert len(requests) == 3
+    assert len({request.SerializeToString() for request in requests}) == 1
+
+
+def test_a_checkout_that_stayed_without_an_answer_can_be_repeated_with_the_request_id_of_the_error(script, target):
+    script.answer("CreateCheckout", *[error(grpc.StatusCode.UNAVAILABLE, "STRIPE_UNAVAILABLE")] * 5)
+
+    with scrip.Client(target) as client, pytest.raises(scrip.StripeUnavailable) as caught:
+        client.create_checkout("acme", plan="pro", success_url="https://a", cancel_url="https://a")
+
+    assert {request.request_id for request in script.requests("CreateCheckout")} == {caught.value.request_id}
 
 
 def test_a_caller_can_repeat_what_stayed_unavailable_with_the_request_id_of_the_error(way, script, target):

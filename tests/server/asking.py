@@ -12,14 +12,24 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
-from scrip.v1 import account_service_pb2, accounts_pb2, credit_service_pb2, ledger_service_pb2
+from scrip.v1 import (
+    account_service_pb2,
+    accounts_pb2,
+    billing_service_pb2,
+    credit_service_pb2,
+    ledger_service_pb2,
+    pricing_service_pb2,
+)
 from scrip.v1.account_service_pb2_grpc import AccountServiceStub
+from scrip.v1.billing_service_pb2_grpc import BillingServiceStub
 from scrip.v1.credit_service_pb2_grpc import CreditServiceStub
 from scrip.v1.errors_pb2 import ErrorReason
 from scrip.v1.ledger_service_pb2_grpc import LedgerServiceStub
-from scrip.v1.types_pb2 import SOURCE_PROMO, Memo
+from scrip.v1.pricing_service_pb2_grpc import PricingServiceStub
+from scrip.v1.types_pb2 import SOURCE_PROMO, Memo, Usage
 
 from ledger import utc_now
 from server.config import Settings
@@ -28,7 +38,15 @@ from tests.running_server import RunningServer
 from tests.server.contract import PROMISES
 
 PATIENCE_S = 30
-_MODULES = (credit_service_pb2, accounts_pb2, account_service_pb2, ledger_service_pb2)
+_MODULES = (
+    credit_service_pb2,
+    accounts_pb2,
+    account_service_pb2,
+    ledger_service_pb2,
+    pricing_service_pb2,
+    billing_service_pb2,
+)
+_STUBS = (CreditServiceStub, AccountServiceStub, LedgerServiceStub, PricingServiceStub, BillingServiceStub)
 _USUAL = {
     "account_id": "acme",
     "source": SOURCE_PROMO,
@@ -52,6 +70,16 @@ CHANGES = (
 )  # fmt: skip
 _WITH_AMOUNT = {"Grant", "Check", "CheckAndDeduct", "Hold", "IncreaseHold", "Transfer", "Adjust"}
 _WITH_REASON = {"FreezeAccount", "Adjust", "WriteOff"}
+_IN_2026_S = 1_767_225_600
+_WITH_USAGE = {"Quote", "QuoteFor"}
+# What CHAT costs by CHAT_CARD is 2 for each token.
+CHAT = Usage(provider="openai", operation="chat", quantities={"token": 1})
+CHAT_CARD = pricing_service_pb2.RateCard(
+    card="chat",
+    provider="openai",
+    operations=["chat"],
+    meters=[pricing_service_pb2.Meter(unit="token", rate="2")],
+)
 # gRPC's own clients take 8 KiB of headers for certain, and 64 bytes are enough for the names of the two that are ours.
 HEADERS_BYTES_MAX = 8 * 1024 - 64
 
@@ -75,10 +103,9 @@ class Told:
 class Asking:
     """A server and the stubs to ask it; a request lacks nothing but what a test says of it."""
 
-    def __init__(self, target: str, channel: grpc.Channel) -> None:
-        self.target, self.channel = target, channel
-        stubs = (CreditServiceStub(channel), AccountServiceStub(channel), LedgerServiceStub(channel))
-        self._rpcs = {name: rpc for stub in stubs for name, rpc in vars(stub).items()}
+    def __init__(self, target: str, channel: grpc.Channel, http_port: int = 0) -> None:
+        self.target, self.channel, self.http_port = target, channel, http_port
+        self._rpcs = {name: rpc for stub in _STUBS for name, rpc in vars(stub(channel)).items()}
 
     def __call__(self, rpc: str, **fields: Any) -> Any:
         """The response; raises grpc.RpcError."""
@@ -110,6 +137,12 @@ def request(rpc: str, **fields: Any) -> Message:
         asked["amount"] = 1
     if rpc == "ExtendHold":
         asked["ttl"] = Duration(seconds=60)
+    if rpc in _WITH_USAGE:
+        asked["usage"] = CHAT
+    if rpc == "GetRateCard":
+        asked["card"] = CHAT_CARD.card
+    if rpc == "RevenueReport":
+        asked["since"] = Timestamp(seconds=_IN_2026_S)
     if rpc in _WITH_REASON:
         asked["memo"] = Memo(description="why", actor="who")
     if "request_id" in kind.DESCRIPTOR.fields_by_name and "request_id" not in fields:
@@ -126,7 +159,7 @@ def asking(url: str, clock: Callable[[], datetime] = utc_now, **settings: Any) -
     with RunningServer(chosen, clock) as server:
         target = f"127.0.0.1:{server.port}"
         with grpc.insecure_channel(target) as channel:
-            yield Asking(target, channel)
+            yield Asking(target, channel, server.http_port)
 
 
 def told(error: grpc.RpcError) -> Told:

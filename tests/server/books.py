@@ -10,7 +10,7 @@ from scrip.v1.types_pb2 import Memo
 
 from ledger import AccountName, IdPrefix, parse_id, public_id
 from tests.books import ACME, SECOND, Clock, rows_of
-from tests.server.asking import PARTS, Asking, Told
+from tests.server.asking import CHAT_CARD, PARTS, Asking, Told
 
 MEMO = {"description": "for you", "reference": "R-1", "actor": "me", "metadata": {"team": "a"}}
 NOBODY = AccountName(tenant="default", account_id="nobody", asset="credits")
@@ -28,6 +28,8 @@ class Books:
     closed is closed, and had a lot that was revoked, `closed_lot`. poor owes 20 credits.
     limited may spend 100 of its 1,000 credits a day, and has spent 80. artist has 100 credits, 60 of them for image/*
     alone, and may owe 5.
+
+    chat is the one rate card.
     """
 
     url: str
@@ -50,6 +52,7 @@ class Books:
     def written(cls, url: str, ask: Asking, clock: Clock) -> Self:
         memo = Memo(**MEMO)
         ask("DefineAsset", asset="tokens", scale=6)
+        ask("ApplyRateCards", cards=[CHAT_CARD])
         for account_id, asset in (("acme", None), ("beta", None), ("acme", "tokens")):
             ask("OpenAccount", request_id="opening", account_id=account_id, asset=asset)
             ask("Grant", request_id="grant", account_id=account_id, asset=asset, amount=100, memo=memo)

@@ -9,7 +9,13 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scrip.v1 import account_service_pb2, credit_service_pb2, ledger_service_pb2
+from scrip.v1 import (
+    account_service_pb2,
+    billing_service_pb2,
+    credit_service_pb2,
+    ledger_service_pb2,
+    pricing_service_pb2,
+)
 from scrip.v1.credit_service_pb2 import BatchOperation
 
 from tests.books import Clock
@@ -21,6 +27,8 @@ SERVICES = [
     credit_service_pb2.DESCRIPTOR.services_by_name["CreditService"],
     account_service_pb2.DESCRIPTOR.services_by_name["AccountService"],
     ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"],
+    pricing_service_pb2.DESCRIPTOR.services_by_name["PricingService"],
+    billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"],
 ]
 RPCS = [rpc for service in SERVICES for rpc in service.methods if not rpc.client_streaming]
 
@@ -40,6 +48,10 @@ NAMES = [
     "image/generate",
     "image/*",
     "Europe/Berlin",
+    "openai",
+    "chat",
+    "*",
+    "0.0125",
     "<open_hold>",
     "<entry>",
     "<deduction>",
@@ -52,7 +64,7 @@ SEVERAL_MAX = 3
 ODD_TEXTS = ["", "\0", "\n", " ", "ä", "😀", "\u202e", "'", "%", "{}", "a" * 64, "a" * 129, "😀" * 501]
 TEXTS = st.sampled_from(NAMES) | st.sampled_from(ODD_TEXTS) | st.text(max_size=10)
 # Without digits: those of a key are no figures of an error.
-KEYS = st.sampled_from(["", "k", "k" * 41, "\0", "😀" * 40])
+KEYS = st.sampled_from(["", "k", "token", "k" * 41, "\0", "😀" * 40])
 
 
 def scalars(field: FieldDescriptor) -> st.SearchStrategy:
@@ -71,7 +83,8 @@ def messages(draw, kind) -> Message:
     message = GetMessageClass(kind)()
     for field in draw(st.lists(st.sampled_from(list(kind.fields)), unique=True)) if kind.fields else ():
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            getattr(message, field.name).update(draw(st.dictionaries(KEYS, TEXTS, max_size=25)))
+            values = scalars(field.message_type.fields_by_name["value"])
+            getattr(message, field.name).update(draw(st.dictionaries(KEYS, values, max_size=25)))
             continue
         values = scalars(field) if field.message_type is None else messages(field.message_type)
         if field.is_repeated:

@@ -7,13 +7,18 @@ from google.protobuf.descriptor import FieldDescriptor
 from scrip.v1 import (
     account_service_pb2,
     accounts_pb2,
+    billing_service_pb2,
     credit_service_pb2,
     errors_pb2,
     ledger_service_pb2,
+    pricing_service_pb2,
     types_pb2,
 )
 
-FILES = (credit_service_pb2, account_service_pb2, ledger_service_pb2, accounts_pb2, types_pb2, errors_pb2)
+FILES = (
+    credit_service_pb2, account_service_pb2, ledger_service_pb2, pricing_service_pb2, billing_service_pb2, accounts_pb2,
+    types_pb2, errors_pb2,
+)  # fmt: skip
 SERVICES = [service for file in FILES for service in file.DESCRIPTOR.services_by_name.values()]
 RPCS = [pytest.param(rpc, id=rpc.name) for service in SERVICES for rpc in service.methods]
 MESSAGES = [message for file in FILES for message in file.DESCRIPTOR.message_types_by_name.values()]
@@ -22,6 +27,8 @@ CHANGES = {
     "Transfer", "UpdateAccount", "FreezeAccount", "UnfreezeAccount", "CloseAccount", "MergeAccounts", "Revoke",
     "Adjust", "WriteOff",
 }  # fmt: skip
+# They make an order instead of an entry.
+ORDERING = {"CreateCheckout"}
 STREAMS = {"BulkGrant"}
 CHANGING = [pytest.param(rpc.values[0], id=rpc.id) for rpc in RPCS if rpc.id in CHANGES]
 
@@ -50,7 +57,8 @@ def test_every_rpc_has_a_request_and_a_response_of_its_own(rpc):
 
 def test_every_change_is_known_here():
     assert {rpc.values[0].name for rpc in CHANGING} == CHANGES
-    assert {rpc.values[0].name for rpc in RPCS if "request_id" in rpc.values[0].input_type.fields_by_name} == CHANGES
+    named = {rpc.id for rpc in RPCS if "request_id" in rpc.values[0].input_type.fields_by_name}
+    assert named == CHANGES | ORDERING
 
 
 @pytest.mark.parametrize("rpc", CHANGING)
@@ -60,6 +68,23 @@ def test_every_change_has_a_request_id_and_a_memo_and_answers_with_its_entry(rpc
     assert request.items() >= {"request_id": "string", "memo": "Memo", "preview": "bool"}.items()
     assert rpc.input_type.fields_by_number[1].name == "request_id"
     assert response.items() >= {"entry_id": "string", "balance": "Balance", "replayed": "bool"}.items()
+
+
+@pytest.mark.parametrize("rpc", [pytest.param(rpc.values[0], id=rpc.id) for rpc in RPCS if rpc.id in ORDERING])
+def test_every_order_has_a_request_id_and_says_if_it_was_there(rpc):
+    assert rpc.input_type.fields_by_number[1].name == "request_id"
+    assert field_types(rpc.output_type) == {"order": "Order", "replayed": "bool"}
+
+
+def test_what_can_be_charged_is_an_amount_or_usage():
+    charged = [
+        message for message in MESSAGES if "usage" in message.fields_by_name and "amount" in message.fields_by_name
+    ]
+
+    assert {message.name for message in charged} == {
+        "CheckRequest", "CheckAndDeductRequest", "HoldRequest", "CaptureRequest", "Charge",
+    }  # fmt: skip
+    assert {field_types(message)["usage"] for message in charged} == {"Usage"}
 
 
 def test_a_batch_takes_every_change_and_answers_it_under_the_same_name_and_number():
@@ -103,6 +128,7 @@ def test_absent_is_not_zero_where_it_means_something_else():
     assert capture(final=False).HasField("final")
     assert accounts_pb2.UpdateAccountRequest(unlimited=False).HasField("unlimited")
     assert accounts_pb2.UpdateAccountRequest(limits={}).HasField("limits")
+    assert pricing_service_pb2.Tier(up_to=0).HasField("up_to")
 
 
 def test_the_package_is_the_path_and_the_import():

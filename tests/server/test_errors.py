@@ -39,7 +39,7 @@ ERRORS = {
     "INVALID_FIELD": MalformedError((Violation(field="amount", must="must be 1 to 9223372036854775807; it is 0."),)),
     "INVALID_PAGE_TOKEN": refusal(Reason.INVALID_PAGE_TOKEN),
     "EXPIRY_IN_PAST": refusal(Reason.EXPIRY_IN_PAST, expires_at=JANUARY, now=FEBRUARY),
-    "INSTANT_IN_FUTURE": refusal(Reason.INSTANT_IN_FUTURE, as_of=FEBRUARY, now=JANUARY),
+    "INSTANT_IN_FUTURE": refusal(Reason.INSTANT_IN_FUTURE, field="as_of", as_of=FEBRUARY, now=JANUARY),
     "ACCOUNT_NOT_FOUND": refusal(Reason.ACCOUNT_NOT_FOUND, **ACME),
     "ASSET_NOT_FOUND": refusal(Reason.ASSET_NOT_FOUND, asset="tokens"),
     "HOLD_NOT_FOUND": refusal(Reason.HOLD_NOT_FOUND, hold_id="hd_…"),
@@ -85,6 +85,27 @@ ERRORS = {
     "ACCOUNT_CLOSED": refusal(Reason.ACCOUNT_CLOSED, **ACME),
     "ACCOUNT_NOT_EMPTY": refusal(Reason.ACCOUNT_NOT_EMPTY, **STANDING, owed=0, holds=1),
     "ACCOUNT_HAS_HOLDS": refusal(Reason.ACCOUNT_HAS_HOLDS, **STANDING, held_until=FEBRUARY),
+    "PRICE_NOT_FOUND": refusal(
+        Reason.PRICE_NOT_FOUND, asset="credits", provider="openai", operations="chat", dimensions="model=gpt-9"
+    ),
+    "UNIT_MISMATCH": refusal(
+        Reason.UNIT_MISMATCH, card="gpt-5", version=1, unit="minute", units="input_token, output_token"
+    ),
+    "COST_OVERFLOW": refusal(Reason.COST_OVERFLOW, card="gpt-5", version=1, limit=2**63 - 1),
+    "RATE_CARD_NOT_FOUND": refusal(Reason.RATE_CARD_NOT_FOUND, asset="credits", card="gpt-9", version=0),
+    "EFFECTIVE_IN_PAST": refusal(Reason.EFFECTIVE_IN_PAST, card="gpt-5", effective_at=JANUARY, now=FEBRUARY),
+    "RATE_CARDS_CLASH": refusal(Reason.RATE_CARDS_CLASH, card="gpt-5", other="gpt-five"),
+    "PACKAGE_NOT_FOUND": refusal(Reason.PACKAGE_NOT_FOUND, package="starter"),
+    "PACKAGE_EXISTS": refusal(Reason.PACKAGE_EXISTS, package="starter"),
+    "PLAN_NOT_FOUND": refusal(Reason.PLAN_NOT_FOUND, plan="pro"),
+    "ORDER_NOT_FOUND": refusal(Reason.ORDER_NOT_FOUND, order_id="or_…"),
+    "ORDER_NOT_FULFILLABLE": refusal(Reason.ORDER_NOT_FULFILLABLE, order_id="or_…", state="returned"),
+    "PAYMENTS_NOT_CONFIGURED": refusal(Reason.PAYMENTS_NOT_CONFIGURED, setting="stripe_api_key"),
+    "STRIPE_UNAVAILABLE": refusal(Reason.STRIPE_UNAVAILABLE, stripe_message="connection refused"),
+    "STRIPE_REFUSED": refusal(Reason.STRIPE_REFUSED, stripe_message="No such price.", stripe_code="resource_missing"),
+    "EVENT_NOT_FOUND": refusal(Reason.EVENT_NOT_FOUND, event_id="evt_…"),
+    "NO_PAYMENT_METHOD": refusal(Reason.NO_PAYMENT_METHOD, account_id="acme"),
+    "CHANGED_MEANWHILE": refusal(Reason.CHANGED_MEANWHILE, what="package starter"),
     "QUEUE_FULL": QueueFullError(10_000),
     "DATABASE_UNAVAILABLE": DatabaseUnavailableError("what the driver said"),
     "SHUTTING_DOWN": StoppingError(),
@@ -139,11 +160,15 @@ def test_the_documentation_lists_every_reason_with_its_code_and_figures():
 def test_a_figure_that_is_not_there_is_not_spoken_of():
     short = refusal(Reason.INSUFFICIENT_CREDITS, **STANDING, required=60, shortfall=20)
     limited = refusal(Reason.SPEND_LIMIT_REACHED, **ACME, limit="a", limit_amount=1, used=1, required=1)
+    plain = refusal(Reason.PRICE_NOT_FOUND, asset="credits", provider="openai", operations="chat", dimensions="")
+    old = refusal(Reason.RATE_CARD_NOT_FOUND, asset="credits", card="gpt-5", version=7)
 
     assert status_of(short).message == (
         "Account acme has 40 credits available; this needs 60. Grant credits or ask for less."
     )
     assert status_of(limited).message.endswith("this needs 1.")
+    assert status_of(plain).message == "No rate card of credits covers chat by openai. Apply one that does."
+    assert status_of(old).message.startswith("There is no rate card gpt-5 of credits in version 7.")
 
 
 @pytest.mark.parametrize("reason", PROMISES)

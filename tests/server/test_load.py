@@ -16,7 +16,7 @@ from scrip import Client, Code, calls
 from scrip.v1.credit_service_pb2 import CaptureRequest, CheckAndDeductRequest, HoldRequest, HoldResponse
 from scrip.v1.types_pb2 import Balance
 
-from server.load import Load, LoadFailedError, account_id, http2, run
+from server.load import USAGE, Load, LoadFailedError, account_id, http2, run
 from server.load.headers import Headers, UnreadableError, read
 from server.load.http2 import (
     ACK,
@@ -72,6 +72,7 @@ def test_a_message_of_the_load_is_what_protobuf_makes():
         (
             ({}, CheckAndDeductRequest(amount=1)),
             ({"operation": "hold"}, HoldRequest(amount=1)),
+            ({"operation": "usage"}, CheckAndDeductRequest(usage=USAGE)),
             ({"asset": "bench", "account_prefix": "bench-"}, CheckAndDeductRequest(amount=1, asset="bench")),
         )
     ):
@@ -81,7 +82,7 @@ def test_a_message_of_the_load_is_what_protobuf_makes():
         message.request_id = f"{run:06x}-000000001"
         captured = CaptureRequest(request_id=f"{run:06x}-000000002", hold_id="hd_22")
 
-        assert requests.new() == message.SerializeToString()
+        assert requests.new() == message.SerializeToString(deterministic=True)
         assert requests.capture(answer) == captured.SerializeToString()
 
 

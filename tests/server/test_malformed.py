@@ -177,12 +177,34 @@ def test_an_instant_lies_in_a_time_that_every_engine_knows(sqlite_books, field, 
     assert_malformed(sqlite_books, field, "Grant", **{field: instant})
 
 
+def test_a_report_says_from_when_on_and_does_not_end_before_it_begins(sqlite_books):
+    assert_malformed(sqlite_books, "since", "RevenueReport", since=None)
+    for seconds in (0, 1):
+        since, until = Timestamp(seconds=IN_2026_S + seconds), Timestamp(seconds=IN_2026_S)
+        assert_malformed(sqlite_books, "until", "RevenueReport", since=since, until=until)
+
+
+@pytest.mark.parametrize("currency", ["eur", "EURO", "€€€", "EU\0", "EUR\n"])
+def test_money_is_asked_for_by_a_currency(sqlite_books, currency):
+    assert_malformed(sqlite_books, "currency", "MoneyTrialBalance", currency=currency)
+
+
+@pytest.mark.parametrize("package", ["Starter", "a b", "\0", "a" * 64])
+def test_what_is_sold_as_a_package_has_its_plain_name(sqlite_books, package):
+    assert_malformed(sqlite_books, "package", "Grant", source=SOURCE_PURCHASE, package=package)
+
+
+def test_what_is_granted_free_was_not_sold(sqlite_books):
+    assert_malformed(sqlite_books, "package", "Grant", package="starter")
+
+
 @pytest.mark.parametrize("instant", named(NOT_INSTANTS))
 def test_an_instant_that_is_asked_about_does_too(sqlite_books, instant):
-    for rpc in ("GetBalance", "ListLots", "ListHolds", "TrialBalance"):
+    for rpc in ("GetBalance", "ListLots", "ListHolds", "TrialBalance", "MoneyTrialBalance"):
         assert_malformed(sqlite_books, "as_of", rpc, as_of=instant)
-    for field in ("since", "until"):
-        assert_malformed(sqlite_books, field, "History", **{field: instant})
+    for rpc in ("History", "RevenueReport"):
+        for field in ("since", "until"):
+            assert_malformed(sqlite_books, field, rpc, **{field: instant})
 
 
 @pytest.mark.parametrize("seconds", [0, 1])

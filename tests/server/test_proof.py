@@ -6,6 +6,7 @@ from base64 import b32decode
 from datetime import UTC
 
 from scrip.v1 import accounts_pb2, credit_service_pb2
+from scrip.v1 import pricing_service_pb2 as pricing_pb
 from scrip.v1 import types_pb2 as pb
 
 from tests.books import DAY
@@ -59,6 +60,35 @@ def test_so_can_those_of_what_takes_back_gives_away_and_administers(ask, clock):
     assert {_name(pb.Entry.Kind, entry.kind) for entry in _entries(ask, "beta")} >= {"transfer_in", "merge_in"}
 
 
+def test_so_can_those_of_what_was_charged_by_usage(ask):
+    card = pricing_pb.RateCard(
+        card="gpt-5",
+        provider="openai",
+        operations=["chat"],
+        fixed="0.5",
+        meters=[
+            pricing_pb.Meter(unit="output_token", rate="1", per=3, free=2),
+            pricing_pb.Meter(unit="token", rate="0"),
+        ],
+        period=pricing_pb.RateCard.PERIOD_DAY,
+        discount=pricing_pb.Discount(percent="12.50"),
+    )
+    ask("ApplyRateCards", cards=[card])
+    usage = pb.Usage(
+        provider="openai", operation="chat", dimensions={"b": "1", "a": "2"}, quantities={"token": 1, "output_token": 7}
+    )
+    ask("OpenAccount", account_id="acme")
+    ask("Grant", amount=10)
+    hold = ask("Hold", amount=0, usage=usage)
+    ask("Capture", hold_id=hold.hold_id, usage=usage)
+    ask("CheckAndDeduct", amount=0, usage=usage)
+
+    entries = _entries(ask, "acme")
+
+    assert [entry.charge.amount for entry in entries if entry.HasField("charge")] == [2, 2, 3]
+    assert [entry.hash for entry in entries] == list(_hashes("default/credits/acme", entries))
+
+
 def _entries(ask, account_id):
     return list(ask("History", account_id=account_id).entries)[::-1]
 
@@ -96,17 +126,29 @@ def _hashes(account, entries):
             memo.reference,
             memo.actor,
             sorted([key, value] for key, value in memo.metadata.items()),
+            _charge(entry.charge) if entry.HasField("charge") else None,
         ]
         canonical = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
         head = hashlib.sha256(head + canonical).digest()
         yield head
 
 
+def _charge(charge):
+    usage = charge.usage
+    parts = [[part.unit, part.quantity, part.counted, part.free, part.before, part.exact] for part in charge.parts]
+    told = [usage.provider, usage.operation, list(usage.bundled), *map(_sorted, (usage.dimensions, usage.quantities))]
+    return [charge.card, charge.version, charge.amount, charge.exact, charge.discount_percent or None, parts, told]
+
+
+def _sorted(pairs):
+    return sorted([key, value] for key, value in pairs.items())
+
+
 def _made(lot):
     cost = [lot.cost.minor_units, lot.cost.currency] if lot.HasField("cost") else None
     instants = _instant(lot, "effective_at"), _instant(lot, "expires_at")
     source = _name(pb.Source, lot.source)
-    return [_number(lot.lot_id), lot.granted, source, lot.priority, *instants, cost, list(lot.scope)]
+    return [_number(lot.lot_id), lot.granted, source, lot.priority, *instants, cost, list(lot.scope), lot.package]
 
 
 def _bytes(public_id):

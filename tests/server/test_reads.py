@@ -7,7 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from scrip.v1 import ledger_service_pb2
 from scrip.v1.accounts_pb2 import SpendLimit, SpendLimits
-from scrip.v1.types_pb2 import SOURCE_PROMO, Entry, Hold, Memo
+from scrip.v1.types_pb2 import SOURCE_PROMO, SOURCE_PURCHASE, Entry, Hold, Memo, Money
 
 from tests.books import DAY, SECOND
 
@@ -239,6 +239,40 @@ def test_a_trial_balance_is_told_as_of_any_past_instant(acme, clock):
         ("10", then),
         ("15", instant(clock)),
     ]
+
+
+def test_what_was_paid_is_told_in_lines_in_the_journal_and_in_the_report(acme, clock):
+    cost, since = Money(minor_units=100, currency="EUR"), instant(clock)
+    acme("Grant", amount=3, source=SOURCE_PURCHASE, cost=cost, package="starter")
+    acme("Grant", amount=1)
+    clock.now += SECOND
+    used = acme("CheckAndDeduct", amount=2)
+    entry = acme("GetEntry", entry_id=used.entry_id).entry
+    (journal,) = acme("MoneyTrialBalance").currencies
+    report = acme("RevenueReport", since=since)
+    paid, free = report.rows
+
+    assert [(line.amount, line.HasField("cost"), line.cost.minor_units) for line in entry.lines] == [
+        (1, False, 0),
+        (1, True, 33),
+    ]
+    code = ledger_service_pb2.MoneyCode
+    assert {row.code: (row.debits, row.credits) for row in journal.rows if row.debits + row.credits != "00"} == {
+        code.MONEY_CODE_PAYMENTS: ("100", "0"),
+        code.MONEY_CODE_DEFERRED: ("33", "100"),
+        code.MONEY_CODE_REVENUE: ("0", "33"),
+    }
+    assert (journal.currency, journal.debits, journal.credits) == ("EUR", "133", "133")
+    assert (paid.package, paid.currency, paid.sold, paid.recognised, paid.closing) == (
+        "starter",
+        "EUR",
+        "100",
+        "33",
+        "67",
+    )
+    assert (paid.credits_granted, paid.credits_used, free.currency, free.closing) == ("3", "1", "", "0")
+    assert (free.credits_granted, free.credits_used, report.since) == ("1", "1", since)
+    assert [row.recognised for row in acme("RevenueReport", since=since, until=instant(clock)).rows] == ["0", "0"]
 
 
 def test_an_asset_shows_its_settings(ask):

@@ -148,13 +148,26 @@ def test_a_page_token_is_good_for_the_filters_it_was_given_out_for_only(books, r
     assert told.reason == "INVALID_PAGE_TOKEN"
 
 
-@pytest.mark.parametrize("rpc", ["GetBalance", "ListLots", "ListHolds", "TrialBalance"])
+@pytest.mark.parametrize("rpc", ["GetBalance", "ListLots", "ListHolds", "TrialBalance", "MoneyTrialBalance"])
 def test_nobody_tells_what_is_still_to_come(books, rpc):
     told = books.refusal(rpc, as_of=Timestamp(seconds=NOW_S, nanos=1_000))
 
     assert told.reason == "INSTANT_IN_FUTURE"
-    assert told.metadata == {"as_of": "2026-01-01T00:01:00.000001Z", "now": "2026-01-01T00:01:00Z"}
+    assert told.metadata == {"field": "as_of", "as_of": "2026-01-01T00:01:00.000001Z", "now": "2026-01-01T00:01:00Z"}
     assert told.fields == ("as_of",)
+
+
+@pytest.mark.parametrize(
+    ("fields", "blamed"),
+    [({"until": 1}, "until"), ({"since": 1}, "since"), ({"since": 1, "until": 2}, "until")],
+    ids=["until", "since", "both"],
+)
+def test_no_report_tells_of_what_is_still_to_come(books, fields, blamed):
+    told = books.refusal(
+        "RevenueReport", **{name: Timestamp(seconds=NOW_S + seconds) for name, seconds in fields.items()}
+    )
+
+    assert (told.reason, told.fields, told.metadata["field"]) == ("INSTANT_IN_FUTURE", (blamed,), blamed)
 
 
 def test_before_it_was_opened_an_account_is_not_found(books):

@@ -7,18 +7,21 @@ judges, so that the rules are in one place.
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import cache
 from typing import Any, Protocol, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from scrip.prices import Exact, Usage
 from scrip.reasons import invalid
 from scrip.terms import SpendLimit, Welcome
 from scrip.v1.accounts_pb2 import Metadata, SpendLimits
 from scrip.v1.accounts_pb2 import SpendLimit as SpendLimitMessage
 from scrip.v1.ledger_service_pb2 import Welcome as WelcomeMessage
 from scrip.v1.types_pb2 import Memo, Money, Source
+from scrip.v1.types_pb2 import Usage as UsageMessage
 
 Item = TypeVar("Item")
 Number = TypeVar("Number", bound=int)
@@ -30,6 +33,7 @@ INT64 = (-(2**63), 2**63 - 1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND = timedelta(seconds=1)
+_DIGITS_MAX = 40  # of a decimal that is written out: the server takes 19 before the point and 18 behind it
 _SECONDS_MAX = 315_576_000_000  # of a protobuf Duration: 10,000 years
 _WINDOWS = {
     "hour": SpendLimitMessage.WINDOW_HOUR,
@@ -55,6 +59,20 @@ def whole(field: str, value: int, limits: tuple[int, int] = INT64) -> int:
     if not least <= number <= most:
         raise invalid(field, f"must be {least} to {most}; it is {number}")
     return number
+
+
+def exact(field: str, value: Exact | None) -> str:
+    """Take a decimal, written out; empty if it is None."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return text(field, value)
+    if isinstance(value, bool) or not isinstance(value, Decimal | int):
+        raise invalid(field, f"must be a Decimal, an int or a str; it is {value!r}")
+    if isinstance(value, int):
+        return str(whole(field, value))
+    # Not 1E+999999999, which would take all memory there is; the server refuses it as it stands.
+    return format(value, "f") if abs(value.adjusted()) <= _DIGITS_MAX else str(value)
 
 
 def text(field: str, value: str) -> str:
@@ -147,6 +165,45 @@ def money(field: str, value: Money | tuple[int, str] | None) -> Money | None:
         minor_units=whole(f"{field}.minor_units", minor_units),
         currency=text(f"{field}.currency", currency),
     )
+
+
+def charged(amount: int | None, usage: Usage | UsageMessage | None) -> tuple[int, UsageMessage | None]:
+    """Take what is to be charged: an amount, or usage that has a price."""
+    if amount is None and usage is None:
+        raise invalid("amount", "must be given, or usage instead of it")
+    asked, told = charged_or_all(amount, usage)
+    return asked or 0, told
+
+
+def charged_or_all(amount: int | None, usage: Usage | UsageMessage | None) -> tuple[int | None, UsageMessage | None]:
+    """Take what is to be charged, where neither of the two means all there is."""
+    if amount is not None and usage is not None:
+        raise invalid("usage", "must not be given together with amount")
+    return (
+        None if amount is None else whole("amount", amount),
+        None if usage is None else used("usage", usage),
+    )
+
+
+def used(field: str, value: Usage | UsageMessage) -> UsageMessage:
+    """Take what happened."""
+    if isinstance(value, UsageMessage):
+        return value
+    if not isinstance(value, Usage):
+        raise invalid(field, f"must be a scrip.Usage; it is {value!r}")
+    return UsageMessage(
+        provider=text(f"{field}.provider", value.provider),
+        operation=text(f"{field}.operation", value.operation),
+        dimensions=pairs(f"{field}.dimensions", value.dimensions),
+        quantities=_counts(f"{field}.quantities", value.quantities),
+        bundled=texts(f"{field}.bundled", value.bundled),
+    )
+
+
+def _counts(field: str, value: Mapping[str, int]) -> Mapping[str, int]:
+    if not isinstance(value, Mapping):
+        raise invalid(field, f"must be a mapping; it is a {type(value).__name__}")
+    return {text(f"{field} key", key): whole(f"{field}[{key!r}]", one) for key, one in value.items()}
 
 
 def memo(description: str, reference: str, actor: str, metadata: Mapping[str, str] | None) -> Memo | None:

@@ -198,9 +198,38 @@ class Client:
     configure_asset = _blocking(calls.configure_asset)
     assets = _blocking(calls.assets)
     trial_balance = _blocking(calls.trial_balance)
+    money_trial_balance = _blocking(calls.money_trial_balance)
+    revenue = _blocking(calls.revenue)
     entry = _blocking(calls.entry)
     explain = _blocking(calls.explain)
     audit = _blocking(calls.audit)
+
+    quote = _blocking(calls.quote)
+    quote_for = _blocking(calls.quote_for)
+    apply_rate_cards = _blocking(calls.apply_rate_cards)
+    rate_card = _blocking(calls.rate_card)
+    rate_cards = _blocking(calls.rate_cards)
+
+    create_package = _blocking(calls.create_package)
+    update_package = _blocking(calls.update_package)
+    deactivate_package = _blocking(calls.deactivate_package)
+    packages = _blocking(calls.packages)
+    put_plan = _blocking(calls.put_plan)
+    plans = _blocking(calls.plans)
+    create_checkout = _blocking(calls.create_checkout)
+    checkout = _blocking(calls.checkout)
+    fulfil = _blocking(calls.fulfil)
+    orders = _blocking_pages(calls.orders)
+    orders_page = _blocking(calls.orders_page)
+    create_purchase_link = _blocking(calls.create_purchase_link)
+    subscriptions = _blocking_pages(calls.subscriptions)
+    subscriptions_page = _blocking(calls.subscriptions_page)
+    set_auto_recharge = _blocking(calls.set_auto_recharge)
+    auto_recharge = _blocking(calls.auto_recharge)
+    stripe_events = _blocking_pages(calls.stripe_events)
+    stripe_events_page = _blocking(calls.stripe_events_page)
+    replay_stripe_event = _blocking(calls.replay_stripe_event)
+    reconcile = _blocking(calls.reconcile)
 
     def close(self) -> None:
         """Close the connection; calls under way are cancelled. A closed client is not opened again."""
@@ -218,9 +247,10 @@ class Client:
 class AsyncClient:
     """Asks a Scrip server without blocking the event loop: the methods of Client, awaited.
 
-    `history`, `lots`, `holds` and `bulk_grant` are iterated with `async for`; `hold` is awaited for an AsyncHold, or
-    entered with `async with`. The connection opens with the first call and belongs to the event loop of that call, so a
-    client may be made before there is a loop. The arguments are those of Client.
+    `history`, `lots`, `holds`, `orders`, `subscriptions`, `stripe_events` and `bulk_grant` are iterated with `async
+    for`; `hold` is awaited for an AsyncHold, or entered with `async with`. The connection opens with the first call
+    and belongs to the event loop of that call, so a client may be made before there is a loop. The arguments are those
+    of Client.
     """
 
     def __init__(
@@ -272,9 +302,38 @@ class AsyncClient:
     configure_asset = _awaiting(calls.configure_asset)
     assets = _awaiting(calls.assets)
     trial_balance = _awaiting(calls.trial_balance)
+    money_trial_balance = _awaiting(calls.money_trial_balance)
+    revenue = _awaiting(calls.revenue)
     entry = _awaiting(calls.entry)
     explain = _awaiting(calls.explain)
     audit = _awaiting(calls.audit)
+
+    quote = _awaiting(calls.quote)
+    quote_for = _awaiting(calls.quote_for)
+    apply_rate_cards = _awaiting(calls.apply_rate_cards)
+    rate_card = _awaiting(calls.rate_card)
+    rate_cards = _awaiting(calls.rate_cards)
+
+    create_package = _awaiting(calls.create_package)
+    update_package = _awaiting(calls.update_package)
+    deactivate_package = _awaiting(calls.deactivate_package)
+    packages = _awaiting(calls.packages)
+    put_plan = _awaiting(calls.put_plan)
+    plans = _awaiting(calls.plans)
+    create_checkout = _awaiting(calls.create_checkout)
+    checkout = _awaiting(calls.checkout)
+    fulfil = _awaiting(calls.fulfil)
+    orders = _awaiting_pages(calls.orders)
+    orders_page = _awaiting(calls.orders_page)
+    create_purchase_link = _awaiting(calls.create_purchase_link)
+    subscriptions = _awaiting_pages(calls.subscriptions)
+    subscriptions_page = _awaiting(calls.subscriptions_page)
+    set_auto_recharge = _awaiting(calls.set_auto_recharge)
+    auto_recharge = _awaiting(calls.auto_recharge)
+    stripe_events = _awaiting_pages(calls.stripe_events)
+    stripe_events_page = _awaiting(calls.stripe_events_page)
+    replay_stripe_event = _awaiting(calls.replay_stripe_event)
+    reconcile = _awaiting(calls.reconcile)
 
     async def close(self) -> None:
         """Close the connection; calls under way are cancelled. A closed client is not opened again."""

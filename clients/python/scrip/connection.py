@@ -23,8 +23,10 @@ from scrip.errors import ScripError
 from scrip.reasons import closed, invalid
 from scrip.streams import Backlog
 from scrip.v1.account_service_pb2_grpc import AccountServiceStub
+from scrip.v1.billing_service_pb2_grpc import BillingServiceStub
 from scrip.v1.credit_service_pb2_grpc import CreditServiceStub
 from scrip.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from scrip.v1.pricing_service_pb2_grpc import PricingServiceStub
 
 # Taken up again by streams.py instead, because gRPC repeats nothing of which a part was answered.
 _STREAMING = ("scrip.v1.AccountService", "BulkGrant")
@@ -38,7 +40,8 @@ def service_config(*not_repeated: tuple[str, str]) -> str:
     methods = [
         {"name": [{"service": service, "method": method} for service, method in (_STREAMING, *not_repeated)]},
         {
-            # Every other method: a change carries its request_id, so no attempt is done twice.
+            # Every other method: a change carries its request_id, or says how things are to be, so no attempt is done
+            # twice.
             "name": [{}],
             "retryPolicy": {
                 "maxAttempts": 5,
@@ -70,7 +73,13 @@ OPTIONS: Mapping[str, str | int] = {
 }
 
 
-_STUBS: Sequence[Callable[[Any], object]] = (CreditServiceStub, AccountServiceStub, LedgerServiceStub)
+_STUBS: Sequence[Callable[[Any], object]] = (
+    CreditServiceStub,
+    AccountServiceStub,
+    LedgerServiceStub,
+    PricingServiceStub,
+    BillingServiceStub,
+)
 
 
 class _Prepared:

@@ -1,21 +1,20 @@
 """What a call raises when it is not answered with what was asked for.
 
 One class per canonical gRPC code, and below it one per reason of the contract (protos/scrip/v1/errors.proto) that has
-figures of its own. `except NotFound` therefore also catches a reason that only a newer server knows.
+figures of its own. `except NotFound` therefore also catches a reason that only a newer server knows. Those about prices
+and payments are in pricing_errors.py and billing_errors.py.
 """
 # ruff: noqa: N818 -- the reasons of the contract are the names; `except InsufficientCredits` reads as the books speak
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Generic, Self, TypeVar, overload
+from datetime import datetime
 
 import grpc
 
+from scrip.figures import MaySay, Said, instant, names
 from scrip.v1.errors_pb2 import ErrorReason
-
-T = TypeVar("T")
 
 _PLACE = re.compile(r"operations\[(\d+)\]")
 
@@ -78,58 +77,11 @@ class ScripError(Exception):
         return self.message
 
 
-class _Said(Generic[T]):
-    """A figure that the server said: the error's metadata under the attribute's own name.
-
-    Raises AttributeError where the server did not say it, against the contract.
-    """
-
-    def __init__(self, read: Callable[[str], T]) -> None:
-        self._read = read
-        self._name = ""
-
-    def __set_name__(self, owner: type[ScripError], name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, error: None, owner: type[ScripError]) -> Self: ...
-    @overload
-    def __get__(self, error: ScripError, owner: type[ScripError]) -> T: ...
-    def __get__(self, error: ScripError | None, owner: type[ScripError]) -> Self | T:
-        if error is None:
-            return self
-        said = error.metadata.get(self._name)
-        return self._absent(owner) if said is None else self._read(said)
-
-    def _absent(self, owner: type[ScripError]) -> T:
-        raise AttributeError(f"The server did not say {self._name} with this {owner.__name__}.")
-
-
-class _MaySay(_Said[T]):
-    """As _Said, but with another value where the server did not say it, as the contract allows."""
-
-    def __init__(self, read: Callable[[str], T], otherwise: T) -> None:
-        super().__init__(read)
-        self._otherwise = otherwise
-
-    def _absent(self, owner: type[ScripError]) -> T:  # noqa: ARG002 -- absent is absent, whoever owns it
-        return self._otherwise
-
-
 def place_in_batch(figures: Mapping[str, str]) -> int | None:
     """Find which change of an atomic batch an error is about; a malformed one is told by the name of its field."""
     named = _PLACE.match(figures.get("field", ""))
     said = named[1] if named else figures.get("operation", "")
     return int(said) if said.isdecimal() else None
-
-
-def _instant(said: str) -> datetime:
-    instant = datetime.fromisoformat(said)
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-
-
-def _names(said: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in said.split(",") if name.strip())
 
 
 class InvalidArgument(ScripError):
@@ -145,8 +97,8 @@ class InvalidField(InvalidArgument):
     field, must   the first of the violations
     """
 
-    field = _Said(str)
-    must = _Said(str)
+    field = Said(str)
+    must = Said(str)
 
 
 class InvalidPageToken(InvalidArgument):
@@ -160,19 +112,21 @@ class ExpiryInPast(InvalidArgument):
     now          the ledger's time
     """
 
-    expires_at = _Said(_instant)
-    now = _Said(_instant)
+    expires_at = Said(instant)
+    now = Said(instant)
 
 
 class InstantInFuture(InvalidArgument):
     """What was asked for as of an instant that is still to come.
 
+    field   what names it: "as_of", "since" or "until"
     as_of   the instant
     now     the ledger's time
     """
 
-    as_of = _Said(_instant)
-    now = _Said(_instant)
+    field = Said(str)
+    as_of = Said(instant)
+    now = Said(instant)
 
 
 class NotFound(ScripError):
@@ -182,32 +136,32 @@ class NotFound(ScripError):
 class AccountNotFound(NotFound):
     """The customer has no account in this asset. Open it with open_account."""
 
-    account_id = _Said(str)
-    asset = _Said(str)
+    account_id = Said(str)
+    asset = Said(str)
 
 
 class AssetNotFound(NotFound):
     """The asset was never defined. Define it with define_asset."""
 
-    asset = _Said(str)
+    asset = Said(str)
 
 
 class HoldNotFound(NotFound):
     """No hold has this id."""
 
-    hold_id = _Said(str)
+    hold_id = Said(str)
 
 
 class EntryNotFound(NotFound):
     """No entry has this id."""
 
-    entry_id = _Said(str)
+    entry_id = Said(str)
 
 
 class LotNotFound(NotFound):
     """No lot has this id."""
 
-    lot_id = _Said(str)
+    lot_id = Said(str)
 
 
 class AlreadyExists(ScripError):
@@ -217,19 +171,21 @@ class AlreadyExists(ScripError):
 class RequestIdReused(AlreadyExists):
     """The account's request_id was used for something else before.
 
-    entry_id   the entry that the first request wrote
+    entry_id   the entry that the first request wrote; empty of a checkout
+    order_id   the order that the first checkout made; empty of all else
     fields     names of the fields in which the two differ
     """
 
-    entry_id = _Said(str)
-    fields = _Said(_names)
+    entry_id = MaySay(str, "")
+    order_id = MaySay(str, "")
+    fields = Said(names)
 
 
 class AccountExists(AlreadyExists):
     """The account was opened before, by another request."""
 
-    account_id = _Said(str)
-    asset = _Said(str)
+    account_id = Said(str)
+    asset = Said(str)
 
 
 class AssetExists(AlreadyExists):
@@ -239,9 +195,9 @@ class AssetExists(AlreadyExists):
     requested_scale   what was asked for
     """
 
-    asset = _Said(str)
-    scale = _Said(int)
-    requested_scale = _Said(int)
+    asset = Said(str)
+    scale = Said(int)
+    requested_scale = Said(int)
 
 
 class FailedPrecondition(ScripError):
@@ -262,17 +218,17 @@ class InsufficientCredits(FailedPrecondition):
     held_until            when the first of them runs out; None if nothing is held
     """
 
-    account_id = _Said(str)
-    asset = _Said(str)
-    scale = _Said(int)
-    available = _Said(int)
-    out_of_scope = _MaySay(int, 0)
-    overdraft = _MaySay(int, 0)
-    pending = _Said(int)
-    required = _Said(int)
-    shortfall = _Said(int)
-    held = _Said(int)
-    held_until = _MaySay[datetime | None](_instant, None)
+    account_id = Said(str)
+    asset = Said(str)
+    scale = Said(int)
+    available = Said(int)
+    out_of_scope = MaySay(int, 0)
+    overdraft = MaySay(int, 0)
+    pending = Said(int)
+    required = Said(int)
+    shortfall = Said(int)
+    held = Said(int)
+    held_until = MaySay[datetime | None](instant, None)
 
 
 class HoldNotActive(FailedPrecondition):
@@ -282,9 +238,9 @@ class HoldNotActive(FailedPrecondition):
     ended_at   when
     """
 
-    hold_id = _Said(str)
-    state = _Said(str)
-    ended_at = _Said(_instant)
+    hold_id = Said(str)
+    state = Said(str)
+    ended_at = Said(instant)
 
 
 class AmountAboveHold(FailedPrecondition):
@@ -295,26 +251,26 @@ class AmountAboveHold(FailedPrecondition):
     required     what was to be captured
     """
 
-    hold_id = _Said(str)
-    account_id = _Said(str)
-    asset = _Said(str)
-    scale = _Said(int)
-    held = _Said(int)
-    capturable = _Said(int)
-    required = _Said(int)
+    hold_id = Said(str)
+    account_id = Said(str)
+    asset = Said(str)
+    scale = Said(int)
+    held = Said(int)
+    capturable = Said(int)
+    required = Said(int)
 
 
 class BalanceOverflow(FailedPrecondition):
     """A sum of the account or of a hold would be above `limit`. All figures are smallest units of the asset."""
 
-    account_id = _Said(str)
-    asset = _Said(str)
-    scale = _Said(int)
-    available = _Said(int)
-    pending = _Said(int)
-    held = _Said(int)
-    amount = _Said(int)
-    limit = _Said(int)
+    account_id = Said(str)
+    asset = Said(str)
+    scale = Said(int)
+    available = Said(int)
+    pending = Said(int)
+    held = Said(int)
+    amount = Said(int)
+    limit = Said(int)
 
 
 class EntryNotRefundable(FailedPrecondition):
@@ -323,8 +279,8 @@ class EntryNotRefundable(FailedPrecondition):
     kind   of the entry, in the contract's words, such as "grant"
     """
 
-    entry_id = _Said(str)
-    kind = _Said(str)
+    entry_id = Said(str)
+    kind = Said(str)
 
 
 class AmountAboveRefundable(FailedPrecondition):
@@ -334,12 +290,12 @@ class AmountAboveRefundable(FailedPrecondition):
     required     what was to be refunded
     """
 
-    entry_id = _Said(str)
-    account_id = _Said(str)
-    asset = _Said(str)
-    scale = _Said(int)
-    refundable = _Said(int)
-    required = _Said(int)
+    entry_id = Said(str)
+    account_id = Said(str)
+    asset = Said(str)
+    scale = Said(int)
+    refundable = Said(int)
+    required = Said(int)
 
 
 class AmountAboveRevocable(FailedPrecondition):
@@ -349,25 +305,25 @@ class AmountAboveRevocable(FailedPrecondition):
     required    what was to be revoked
     """
 
-    lot_id = _Said(str)
-    account_id = _Said(str)
-    asset = _Said(str)
-    scale = _Said(int)
-    revocable = _Said(int)
-    required = _Said(int)
+    lot_id = Said(str)
+    account_id = Said(str)
+    asset = Said(str)
+    scale = Said(int)
+    revocable = Said(int)
+    required = Said(int)
 
 
 class AmountAboveOwed(FailedPrecondition):
     """The write-off is above what is owed. All figures are smallest units of the asset."""
 
-    account_id = _Said(str)
-    asset = _Said(str)
-    scale = _Said(int)
-    available = _Said(int)
-    pending = _Said(int)
-    held = _Said(int)
-    owed = _Said(int)
-    required = _Said(int)
+    account_id = Said(str)
+    asset = Said(str)
+    scale = Said(int)
+    available = Said(int)
+    pending = Said(int)
+    held = Said(int)
+    owed = Said(int)
+    required = Said(int)
 
 
 class SpendLimitReached(FailedPrecondition):
@@ -380,35 +336,35 @@ class SpendLimitReached(FailedPrecondition):
     frees_at       when room next comes free; None if time alone frees none
     """
 
-    account_id = _Said(str)
-    asset = _Said(str)
-    scale = _Said(int)
-    limit = _Said(str)
-    limit_amount = _Said(int)
-    used = _Said(int)
-    required = _Said(int)
-    frees_at = _MaySay[datetime | None](_instant, None)
+    account_id = Said(str)
+    asset = Said(str)
+    scale = Said(int)
+    limit = Said(str)
+    limit_amount = Said(int)
+    used = Said(int)
+    required = Said(int)
+    frees_at = MaySay[datetime | None](instant, None)
 
 
 class AccountFrozen(FailedPrecondition):
     """The account is frozen and spends nothing. Unfreeze it with unfreeze_account."""
 
-    account_id = _Said(str)
-    asset = _Said(str)
+    account_id = Said(str)
+    asset = Said(str)
 
 
 class AccountNotFrozen(FailedPrecondition):
     """The account is not frozen, so it cannot be unfrozen."""
 
-    account_id = _Said(str)
-    asset = _Said(str)
+    account_id = Said(str)
+    asset = Said(str)
 
 
 class AccountClosed(FailedPrecondition):
     """The account is closed, for ever."""
 
-    account_id = _Said(str)
-    asset = _Said(str)
+    account_id = Said(str)
+    asset = Said(str)
 
 
 class AccountNotEmpty(FailedPrecondition):
@@ -418,14 +374,14 @@ class AccountNotEmpty(FailedPrecondition):
     holds                            how many are open
     """
 
-    account_id = _Said(str)
-    asset = _Said(str)
-    scale = _Said(int)
-    available = _Said(int)
-    pending = _Said(int)
-    held = _Said(int)
-    owed = _Said(int)
-    holds = _Said(int)
+    account_id = Said(str)
+    asset = Said(str)
+    scale = Said(int)
+    available = Said(int)
+    pending = Said(int)
+    held = Said(int)
+    owed = Said(int)
+    holds = Said(int)
 
 
 class AccountHasHolds(FailedPrecondition):
@@ -435,13 +391,13 @@ class AccountHasHolds(FailedPrecondition):
     held_until                 when the first of the holds runs out
     """
 
-    account_id = _Said(str)
-    asset = _Said(str)
-    scale = _Said(int)
-    available = _Said(int)
-    pending = _Said(int)
-    held = _Said(int)
-    held_until = _MaySay[datetime | None](_instant, None)
+    account_id = Said(str)
+    asset = Said(str)
+    scale = Said(int)
+    available = Said(int)
+    pending = Said(int)
+    held = Said(int)
+    held_until = MaySay[datetime | None](instant, None)
 
 
 class ResourceExhausted(ScripError):
@@ -454,7 +410,7 @@ class ResourceExhausted(ScripError):
 class QueueFull(ResourceExhausted):
     """Too many changes are waiting: `queue_max` of them."""
 
-    queue_max = _Said(int)
+    queue_max = Said(int)
 
 
 class Unavailable(ScripError):
@@ -476,7 +432,7 @@ class DeadlineExceeded(ScripError):
 class Internal(ScripError):
     """INTERNAL: a bug in Scrip; its log has the details under `incident_id`."""
 
-    incident_id = _Said(str)
+    incident_id = Said(str)
 
 
 class Unauthenticated(ScripError):

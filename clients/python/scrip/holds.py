@@ -20,6 +20,7 @@ from scrip.errors import (
     NotFound,
     RequestIdReused,
 )
+from scrip.prices import Usage
 from scrip.signatures import described_by
 from scrip.v1.credit_service_pb2 import (
     CaptureResponse,
@@ -29,6 +30,7 @@ from scrip.v1.credit_service_pb2 import (
     IncreaseHoldResponse,
     ReleaseResponse,
 )
+from scrip.v1.types_pb2 import Usage as UsageMessage
 
 P = ParamSpec("P")
 Settled = TypeVar("Settled", CaptureResponse, ReleaseResponse)
@@ -60,7 +62,8 @@ class Held:
         self.hold_id = response.hold_id
         self.request_id = request.request_id
         self.entry_id = response.entry_id
-        self.amount = request.amount
+        self.amount = response.held if request.HasField("usage") else request.amount
+        self.charge = response.charge if response.HasField("charge") else None
         self.expires_at: datetime = response.expires_at.ToDatetime(tzinfo=UTC)
         self.balance = response.balance
         self.replayed = response.replayed
@@ -74,7 +77,12 @@ class Held:
 
 
 def capture(
-    held: Held, amount: int | None = None, *, final: bool = True, **change: Unpack[Change]
+    held: Held,
+    amount: int | None = None,
+    *,
+    usage: Usage | UsageMessage | None = None,
+    final: bool = True,
+    **change: Unpack[Change],
 ) -> Steps[CaptureResponse]:
     """Turn the hold into revenue, wholly or partly, now; give the rest back. Ends the hold, unless it is not final.
 
@@ -84,15 +92,17 @@ def capture(
 
     amount    smallest units, 0 up to what the hold has and its tolerance allows; None takes all it has, 0 gives all of
               it back
+    usage     instead of the amount: what happened, for a rate card to price as when the hold was made
     final     False keeps what is not captured in the hold, for further captures
-    refused   HoldNotFound, RequestIdReused (captured before with another amount or memo), AccountClosed, HoldNotActive,
-              AmountAboveHold, then beyond the hold AccountFrozen, InsufficientCredits, SpendLimitReached, and
-              BalanceOverflow, in that order
+    refused   HoldNotFound, RequestIdReused (captured before with another amount, usage or memo), AccountClosed,
+              HoldNotActive, of usage PriceNotFound, UnitMismatch, CostOverflow, then AmountAboveHold, beyond the hold
+              AccountFrozen, InsufficientCredits, SpendLimitReached, and BalanceOverflow, in that order
 
     The other arguments: see the client.
     """
     number = "" if final else f"/{held.captures + 1}"
-    call = calls.capture(held.hold_id, amount, final=final, **_named(change, f"capture/{held.hold_id}{number}"))
+    named = _named(change, f"capture/{held.hold_id}{number}")
+    call = calls.capture(held.hold_id, amount, usage=usage, final=final, **named)
     answer = yield from _settling(held, call, ends=final)
     if not call.is_preview:
         held.captured += answer.captured
@@ -257,6 +267,7 @@ class Hold(Held):
     request_id   of the request that made it
     entry_id     the entry that was written; empty in a preview
     amount       smallest units that were set aside, increases from here included
+    charge       how the amount was computed; None if it was named, not usage
     captured     of them, what was captured from here
     captures     in how many captures
     increases    how often it was increased from here

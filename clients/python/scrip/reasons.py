@@ -8,6 +8,19 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from scrip.billing_errors import (
+    ChangedMeanwhile,
+    EventNotFound,
+    NoPaymentMethod,
+    OrderNotFound,
+    OrderNotFulfillable,
+    PackageExists,
+    PackageNotFound,
+    PaymentsNotConfigured,
+    PlanNotFound,
+    StripeRefused,
+    StripeUnavailable,
+)
 from scrip.errors import (
     AccountClosed,
     AccountExists,
@@ -49,6 +62,14 @@ from scrip.errors import (
     Unauthenticated,
     Unavailable,
     place_in_batch,
+)
+from scrip.pricing_errors import (
+    CostOverflow,
+    EffectiveInPast,
+    PriceNotFound,
+    RateCardNotFound,
+    RateCardsClash,
+    UnitMismatch,
 )
 from scrip.v1.errors_pb2 import Error, ErrorReason
 
@@ -101,6 +122,23 @@ REASONS: Mapping[ErrorReason.ValueType, type[ScripError]] = {
     ErrorReason.ERROR_REASON_DATABASE_UNAVAILABLE: Unavailable,
     ErrorReason.ERROR_REASON_SHUTTING_DOWN: Unavailable,
     ErrorReason.ERROR_REASON_DEADLINE_PASSED: DeadlineExceeded,
+    ErrorReason.ERROR_REASON_PRICE_NOT_FOUND: PriceNotFound,
+    ErrorReason.ERROR_REASON_UNIT_MISMATCH: UnitMismatch,
+    ErrorReason.ERROR_REASON_COST_OVERFLOW: CostOverflow,
+    ErrorReason.ERROR_REASON_RATE_CARD_NOT_FOUND: RateCardNotFound,
+    ErrorReason.ERROR_REASON_EFFECTIVE_IN_PAST: EffectiveInPast,
+    ErrorReason.ERROR_REASON_RATE_CARDS_CLASH: RateCardsClash,
+    ErrorReason.ERROR_REASON_PACKAGE_NOT_FOUND: PackageNotFound,
+    ErrorReason.ERROR_REASON_PACKAGE_EXISTS: PackageExists,
+    ErrorReason.ERROR_REASON_PLAN_NOT_FOUND: PlanNotFound,
+    ErrorReason.ERROR_REASON_ORDER_NOT_FOUND: OrderNotFound,
+    ErrorReason.ERROR_REASON_ORDER_NOT_FULFILLABLE: OrderNotFulfillable,
+    ErrorReason.ERROR_REASON_PAYMENTS_NOT_CONFIGURED: PaymentsNotConfigured,
+    ErrorReason.ERROR_REASON_STRIPE_UNAVAILABLE: StripeUnavailable,
+    ErrorReason.ERROR_REASON_STRIPE_REFUSED: StripeRefused,
+    ErrorReason.ERROR_REASON_EVENT_NOT_FOUND: EventNotFound,
+    ErrorReason.ERROR_REASON_NO_PAYMENT_METHOD: NoPaymentMethod,
+    ErrorReason.ERROR_REASON_CHANGED_MEANWHILE: ChangedMeanwhile,
     ErrorReason.ERROR_REASON_INTERNAL: Internal,
 }
 

@@ -5,11 +5,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_args
 
 from scrip.calls.change import Change, Reasoned, Signed, said
+from scrip.calls.offers import Offer, offered
 from scrip.calls.reads import Entries, asked
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
-_GROUPS: Mapping[type, Callable[..., Any]] = {Change: said, Reasoned: said, Signed: said, Entries: asked}
+_GROUPS: Mapping[type, Callable[..., Any]] = {
+    Change: said,
+    Reasoned: said,
+    Signed: said,
+    Entries: asked,
+    Offer: offered,
+}
 """Groups of keywords that calls share, each with the function that takes them and has their defaults."""
 
 _SELF = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)

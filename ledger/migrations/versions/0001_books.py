@@ -1,4 +1,4 @@
-"""The books: accounts, entries, lines, lots, holds, spending, totals, checkpoints; assets and writers."""
+"""The books: accounts, entries, lines, lots, holds, spending, totals, checkpoints; assets, rate cards and writers."""
 
 from typing import Any
 
@@ -12,13 +12,29 @@ down_revision = None
 
 
 def upgrade() -> None:
+    _create_sales()
+    _create_events()
     op.create_table(
         "assets",
         sa.Column("tenant", sa.String),
         sa.Column("asset", sa.String),
         sa.Column("scale", sa.Integer, nullable=False),
         sa.Column("policy", sa.Text),
+        sa.Column("prices", sa.Integer, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "asset", name="pk_assets"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "rate_cards",
+        sa.Column("tenant", sa.String),
+        sa.Column("asset", sa.String),
+        sa.Column("card", sa.String),
+        sa.Column("version", sa.Integer, autoincrement=False),
+        sa.Column("effective_at", Instant, nullable=False),
+        sa.Column("revision", sa.BigInteger, nullable=False),
+        sa.Column("period", sa.String),
+        sa.Column("terms", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "asset", "card", "version", name="pk_rate_cards"),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -76,6 +92,7 @@ def _create_entries_and_lines() -> None:
         sa.Column("metadata", sa.String),
         sa.Column("operation", sa.String),
         sa.Column("made", sa.Text),
+        sa.Column("charge", sa.Text),
         sa.PrimaryKeyConstraint("account_key", "seq", name="pk_entries"),
         sa.UniqueConstraint("account_key", "request_id", name="uq_entries_account_key_request_id"),
         sqlite_with_rowid=False,
@@ -93,6 +110,8 @@ def _create_entries_and_lines() -> None:
         sa.Column("lot_held", sa.BigInteger),
         sa.Column("lot_spent", sa.BigInteger),
         sa.Column("lot_reclaimed", sa.BigInteger),
+        sa.Column("cost", sa.BigInteger),
+        sa.Column("currency", sa.String),
         sa.Column("n", sa.Integer, autoincrement=False),
         sa.Column("debit", sa.String, nullable=False),
         sa.Column("credit", sa.String, nullable=False),
@@ -124,15 +143,23 @@ def _create_lots_and_holds() -> None:
         sa.Column("effective_at", Instant, nullable=False),
         sa.Column("expires_at", Instant),
         sa.Column("cost", sa.BigInteger),
+        sa.Column("deferred", sa.BigInteger),
+        sa.Column("recognised", sa.BigInteger),
+        sa.Column("lapsed", sa.BigInteger),
         sa.Column("priority", sa.Integer, nullable=False),
         sa.Column("open", sa.Integer, nullable=False),
         sa.Column("source", sa.String, nullable=False),
         sa.Column("currency", sa.String),
         sa.Column("scope", sa.Text),
+        sa.Column("package", sa.String),
         sa.PrimaryKeyConstraint("account_key", "lot", name="pk_lots"),
         sa.CheckConstraint(
             "remaining >= 0 AND held >= 0 AND spent >= 0 AND reclaimed >= 0 AND remaining + held + spent <= granted",
             name="ck_lots_never_negative",
+        ),
+        sa.CheckConstraint(
+            "deferred >= 0 AND recognised >= 0 AND lapsed >= 0 AND deferred + recognised + lapsed <= cost",
+            name="ck_lots_cost_conserved",
         ),
         sqlite_with_rowid=False,
     )
@@ -154,8 +181,9 @@ def _create_lots_and_holds() -> None:
         sa.Column("held_lots", sa.String, nullable=False),
         sa.Column("drawn", sa.String, nullable=False),
         sa.Column("operation", sa.String),
+        sa.Column("lot", sa.BigInteger),
         sa.PrimaryKeyConstraint("account_key", "hold", name="pk_holds"),
-        sa.CheckConstraint("amount > 0 AND captured >= 0 AND tolerance >= 0", name="ck_holds_amount_positive"),
+        sa.CheckConstraint("amount >= 0 AND captured >= 0 AND tolerance >= 0", name="ck_holds_never_negative"),
         sqlite_with_rowid=False,
     )
     op.create_index("ix_holds_open", "holds", ["account_key"], **still_open)
@@ -171,7 +199,7 @@ def _create_spending_and_checkpoints() -> None:
         sa.Column("counts_at", Instant, nullable=False),
         sa.Column("change", sa.BigInteger, nullable=False),
         sa.Column("used", Exact, nullable=False),
-        sa.Column("limit_amount", sa.BigInteger, nullable=False),
+        sa.Column("limit_amount", sa.BigInteger),
         sa.PrimaryKeyConstraint("account_key", "seq", "name", name="pk_spending"),
         sqlite_with_rowid=False,
     )
@@ -208,3 +236,85 @@ def _create_totals_and_writers() -> None:
         sa.Column("renewed_at", Instant, nullable=False),
         sa.PrimaryKeyConstraint("writer", name="pk_writers"),
     )
+
+
+def _create_kept(name: str, keys: tuple[str, ...], *columns: sa.Column[Any]) -> None:
+    op.create_table(
+        name,
+        *(sa.Column(key, sa.String) for key in keys),
+        *columns,
+        sa.Column("version", sa.BigInteger, nullable=False),
+        sa.Column("body", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint(*keys, name=f"pk_{name}"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _create_sales() -> None:
+    _create_kept("packages", ("tenant", "package"))
+    _create_kept("plans", ("tenant", "plan"))
+    _create_kept(
+        "orders",
+        ("order_id",),
+        sa.Column("tenant", sa.String, nullable=False),
+        sa.Column("account_id", sa.String, nullable=False),
+        sa.Column("created_at", Instant, nullable=False),
+        sa.Column("look_again_at", Instant),
+    )
+    op.create_index("ix_orders_account_id", "orders", ["tenant", "account_id", "created_at", "order_id"])
+    op.create_index("ix_orders_created_at", "orders", ["tenant", "created_at", "order_id"])
+    op.create_index("ix_orders_look_again_at", "orders", ["look_again_at"])
+    _create_kept(
+        "subscriptions",
+        ("subscription",),
+        sa.Column("tenant", sa.String, nullable=False),
+        sa.Column("account_id", sa.String, nullable=False),
+        sa.Column("created_at", Instant, nullable=False),
+    )
+    op.create_index("ix_subscriptions_account_id", "subscriptions", ["tenant", "account_id", "created_at"])
+    _create_kept("customers", ("tenant", "account_id"), sa.Column("customer", sa.String, nullable=False))
+    op.create_index("ix_customers_customer", "customers", ["customer"])
+    _create_kept(
+        "recharges",
+        ("tenant", "account_id", "asset"),
+        sa.Column("enabled", sa.Integer, nullable=False),
+        sa.Column("below", sa.BigInteger, nullable=False),
+        sa.Column("order_id", sa.String, nullable=False),
+        sa.Column("retry_at", Instant),
+    )
+
+
+def _create_events() -> None:
+    op.create_table(
+        "refs",
+        sa.Column("ref", sa.String),
+        sa.Column("owner", sa.String, nullable=False),
+        sa.PrimaryKeyConstraint("ref", name="pk_refs"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "stripe_events",
+        sa.Column("event_id", sa.String),
+        sa.Column("created_at", Instant, nullable=False),
+        sa.Column("received_at", Instant, nullable=False),
+        sa.Column("alarm_at", Instant),
+        sa.Column("type", sa.String, nullable=False),
+        sa.Column("state", sa.String, nullable=False),
+        sa.Column("livemode", sa.Integer, nullable=False),
+        sa.Column("order_id", sa.String, nullable=False),
+        sa.Column("why", sa.Text, nullable=False),
+        sa.Column("payload", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("event_id", name="pk_stripe_events"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_stripe_events_state", "stripe_events", ["state", "created_at", "event_id"])
+    op.create_index("ix_stripe_events_created_at", "stripe_events", ["created_at", "event_id"])
+    op.create_index("ix_stripe_events_alarm_at", "stripe_events", ["alarm_at"])
+    op.create_table(
+        "event_refs",
+        sa.Column("ref", sa.String),
+        sa.Column("event_id", sa.String),
+        sa.PrimaryKeyConstraint("ref", "event_id", name="pk_event_refs"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_event_refs_event_id", "event_refs", ["event_id"])

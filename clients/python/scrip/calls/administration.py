@@ -160,7 +160,8 @@ def revoke(
 
     lot_id    as the grant or `lots` named it
     amount    smallest units, 1 or more; None for all that can be taken back. What remains is taken first
-    spent     what to do about what is spent already: "owe" lets it become owed, "leave" leaves it
+    spent     what to do about what is spent already: "owe" lets it become owed, "leave" leaves it, "write_off" lets it
+              become owed and forgives it in the same entry
     refused   LotNotFound, RequestIdReused, AccountClosed, AmountAboveRevocable, BalanceOverflow, in that order
 
     The other arguments: see the class.

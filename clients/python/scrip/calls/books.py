@@ -1,4 +1,4 @@
-"""Calls that define what is counted, and show and prove the books."""
+"""Calls that define what is counted, and show and prove the books, of credits and of money."""
 
 from datetime import datetime
 
@@ -16,6 +16,10 @@ from scrip.v1.ledger_service_pb2 import (
     ExplainResponse,
     GetEntryRequest,
     ListAssetsRequest,
+    MoneyTrialBalanceRequest,
+    MoneyTrialBalanceResponse,
+    RevenueReportRequest,
+    RevenueReportResponse,
     TrialBalanceRequest,
     TrialBalanceResponse,
 )
@@ -23,6 +27,7 @@ from scrip.v1.ledger_service_pb2 import Welcome as WelcomeMessage
 from scrip.v1.types_pb2 import Entry
 
 AUDIT_DEADLINE_S = 600.0
+REPORT_DEADLINE_S = 60.0
 
 
 def define_asset(asset: str, *, scale: int = 0, deadline_s: float | None = None) -> Call[Asset]:
@@ -45,6 +50,7 @@ def configure_asset(
     auto_open: bool = False,
     welcome: Welcome | WelcomeMessage | None = None,
     free_credits_repay_debt: bool = False,
+    default_card: str = "",
     deadline_s: float | None = None,
 ) -> Call[Asset]:
     """Set all settings of an asset, from now on; what is written already stays.
@@ -53,6 +59,7 @@ def configure_asset(
     welcome                   what an account is granted when it is opened, such as scrip.Welcome(amount=100); None for
                               nothing
     free_credits_repay_debt   True: grants that are free repay what is owed, as paid ones always do
+    default_card              the rate card that prices usage for which none is found; empty: such usage is refused
     refused                   AssetNotFound
     """
     request = ConfigureAssetRequest(
@@ -61,6 +68,7 @@ def configure_asset(
             auto_open=arguments.truth("auto_open", auto_open),
             welcome=arguments.welcome("welcome", welcome),
             free_credits_repay_debt=arguments.truth("free_credits_repay_debt", free_credits_repay_debt),
+            default_card=arguments.text("default_card", default_card),
         ),
     )
     return Call(rpc="ConfigureAsset", request=request, read=lambda response: response.asset, deadline_s=deadline_s)
@@ -90,6 +98,41 @@ def trial_balance(
         as_of=arguments.instant("as_of", as_of),
     )
     return Call(rpc="TrialBalance", request=request, deadline_s=deadline_s)
+
+
+def money_trial_balance(
+    *, currency: str | None = None, as_of: datetime | None = None, deadline_s: float | None = None
+) -> Call[MoneyTrialBalanceResponse]:
+    """Add up what was paid for credits, and what became of it, per currency and code.
+
+    The sums are texts of digits, in minor units of the currency.
+
+    currency   an ISO 4217 code; None for all
+    as_of      an instant that is past; None for now
+    refused    InstantInFuture
+    """
+    request = MoneyTrialBalanceRequest(
+        currency="" if currency is None else arguments.named("currency", currency),
+        as_of=arguments.instant("as_of", as_of),
+    )
+    return Call(rpc="MoneyTrialBalance", request=request, deadline_s=deadline_s)
+
+
+def revenue(
+    since: datetime, until: datetime | None = None, *, deadline_s: float | None = REPORT_DEADLINE_S
+) -> Call[RevenueReportResponse]:
+    """Show how deferred revenue moved in a stretch of time, per package and currency.
+
+    Of each: opening + sold - recognised - expired - returned - adjusted - transferred = closing. These are texts of
+    digits, in minor units of the currency; what was granted free is shown apart.
+
+    since        the first instant of the stretch
+    until        the first instant after it, not in the future; None for now
+    deadline_s   a minute unless said otherwise, because it adds up all that happened; None for the client's own
+    refused      InstantInFuture
+    """
+    request = RevenueReportRequest(since=arguments.instant("since", since), until=arguments.instant("until", until))
+    return Call(rpc="RevenueReport", request=request, deadline_s=deadline_s)
 
 
 def entry(entry_id: str, *, deadline_s: float | None = None) -> Call[Entry]:

@@ -7,6 +7,7 @@ from typing import Unpack
 from scrip import arguments
 from scrip.calls.call import CREDITS, Call
 from scrip.calls.change import Change, said
+from scrip.prices import Usage
 from scrip.reasons import invalid
 from scrip.v1.credit_service_pb2 import (
     CheckAndDeductRequest,
@@ -23,6 +24,7 @@ from scrip.v1.credit_service_pb2 import (
     TransferResponse,
 )
 from scrip.v1.types_pb2 import Money, Source
+from scrip.v1.types_pb2 import Usage as UsageMessage
 
 
 def open_account(account_id: str, *, asset: str = CREDITS, **change: Unpack[Change]) -> Call[OpenAccountResponse]:
@@ -57,6 +59,7 @@ def grant(
     ttl: timedelta | None = None,
     cost: Money | tuple[int, str] | None = None,
     scope: Sequence[str] = (),
+    package: str = "",
     **change: Unpack[Change],
 ) -> Call[GrantResponse]:
     """Put credits into an account, as one lot with its own source, place in the burn order, expiry and scope.
@@ -73,6 +76,7 @@ def grant(
                    "subscription" and "adjustment"
     scope          the operations it may pay for, such as ["image/*"]: names, or beginnings followed by "*"; none for
                    all
+    package        what it was sold as, such as the name of a package; only with a source that may have a cost
     refused        RequestIdReused, AssetNotFound, AccountNotFound, AccountClosed, ExpiryInPast, BalanceOverflow, in
                    that order
 
@@ -93,6 +97,7 @@ def grant(
         ttl=arguments.span("ttl", ttl),
         cost=arguments.money("cost", cost),
         scope=arguments.texts("scope", scope),
+        package=arguments.text("package", package),
         memo=about.memo,
         preview=about.preview,
     )
@@ -100,20 +105,30 @@ def grant(
 
 
 def check(
-    account_id: str, amount: int, *, asset: str = CREDITS, operation: str = "", deadline_s: float | None = None
+    account_id: str,
+    amount: int | None = None,
+    *,
+    usage: Usage | UsageMessage | None = None,
+    asset: str = CREDITS,
+    operation: str = "",
+    deadline_s: float | None = None,
 ) -> Call[CheckResponse]:
     """Ask whether the customer may spend the amount, without spending it.
 
     If not, the answer has the reason and the figures of the error that check_and_deduct would raise.
 
     amount      smallest units of the asset, 1 or more
-    operation   what it is for, such as "image/generate"; if it is not said, lots with a scope cannot pay for it
-    refused     AssetNotFound, AccountNotFound, in that order
+    usage       instead of the amount: what would happen, for a rate card to price; see scrip.Usage
+    operation   what it is for, such as "image/generate"; if it is not said, lots with a scope cannot pay for it; usage
+                tells it itself
+    refused     AssetNotFound, AccountNotFound, of usage PriceNotFound, UnitMismatch, CostOverflow, in that order
     """
+    asked, used = arguments.charged(amount, usage)
     request = CheckRequest(
         account_id=arguments.text("account_id", account_id),
         asset=arguments.named("asset", asset),
-        amount=arguments.whole("amount", amount),
+        amount=asked,
+        usage=used,
         operation=arguments.text("operation", operation),
     )
     return Call(rpc="Check", request=request, deadline_s=deadline_s)
@@ -121,31 +136,37 @@ def check(
 
 def check_and_deduct(
     account_id: str,
-    amount: int,
+    amount: int | None = None,
     *,
+    usage: Usage | UsageMessage | None = None,
     asset: str = CREDITS,
     mode: CheckAndDeductRequest.Mode.ValueType | str = "authorize",
     operation: str = "",
     **change: Unpack[Change],
 ) -> Call[CheckAndDeductResponse]:
-    """Ask whether the customer may spend the amount and, if so, spend it.
+    """Ask whether the customer may spend the amount, or what the usage costs, and, if so, spend it.
 
     amount      smallest units of the asset, 1 or more
+    usage       instead of the amount: what happened, for a rate card to price; see scrip.Usage
     mode        what to do when there is too little. "authorize": spend all or be refused; "clamp": spend what is there,
                 perhaps nothing, and answer how much; "record": spend all in any case, and what is not there becomes
                 owed
-    operation   what it is for, such as "image/generate"; if it is not said, lots with a scope cannot pay for it
-    refused     RequestIdReused, AssetNotFound, AccountNotFound, AccountClosed, AccountFrozen, then with "authorize"
-                InsufficientCredits and SpendLimitReached, and BalanceOverflow, in that order
+    operation   what it is for, such as "image/generate"; if it is not said, lots with a scope cannot pay for it; usage
+                tells it itself
+    refused     RequestIdReused, AssetNotFound, AccountNotFound, AccountClosed, AccountFrozen, of usage PriceNotFound,
+                UnitMismatch, CostOverflow, then with "authorize" InsufficientCredits and SpendLimitReached, and
+                BalanceOverflow, in that order
 
     The other arguments: see the class.
     """
+    asked, used = arguments.charged(amount, usage)
     about = said(**change)
     request = CheckAndDeductRequest(
         request_id=about.request_id,
         account_id=arguments.text("account_id", account_id),
         asset=arguments.named("asset", asset),
-        amount=arguments.whole("amount", amount),
+        amount=asked,
+        usage=used,
         mode=arguments.choice("mode", mode, CheckAndDeductRequest.Mode),
         operation=arguments.text("operation", operation),
         memo=about.memo,

@@ -6,6 +6,7 @@ from typing import Unpack
 from scrip import arguments
 from scrip.calls.call import CREDITS, Call
 from scrip.calls.change import Change, said
+from scrip.prices import Usage
 from scrip.v1.credit_service_pb2 import (
     CaptureRequest,
     CaptureResponse,
@@ -19,12 +20,14 @@ from scrip.v1.credit_service_pb2 import (
     ReleaseResponse,
 )
 from scrip.v1.types_pb2 import HeldLots
+from scrip.v1.types_pb2 import Usage as UsageMessage
 
 
 def hold(
     account_id: str,
-    amount: int,
+    amount: int | None = None,
     *,
+    usage: Usage | UsageMessage | None = None,
     ttl: timedelta | None = None,
     asset: str = CREDITS,
     operation: str = "",
@@ -39,23 +42,28 @@ def hold(
     word also releases, with an UnsettledHoldWarning: credits that nobody said were used are not taken.
 
     amount      smallest units of the asset, 1 or more
+    usage       instead of the amount: what is about to happen, for a rate card to price; see scrip.Usage. It is an
+                estimate: what is free in a period is used up by the capture
     ttl         how long the hold lasts: more than 0, at most 30 days; None for 15 minutes
-    operation   what it is for, such as "image/generate"; if it is not said, lots with a scope cannot pay for it
+    operation   what it is for, such as "image/generate"; if it is not said, lots with a scope cannot pay for it; usage
+                tells it itself
     tolerance   how much more than the hold may be captured in all, 0 or more
     held_lots   what becomes of lots that run out while held. "honour": they stay good for the hold; "lapse": the hold
                 gives them back, and holds less
-    refused     RequestIdReused, AssetNotFound, AccountNotFound, AccountClosed, AccountFrozen, InsufficientCredits,
-                SpendLimitReached, BalanceOverflow, in that order
+    refused     RequestIdReused, AssetNotFound, AccountNotFound, AccountClosed, AccountFrozen, of usage PriceNotFound,
+                UnitMismatch, CostOverflow, then InsufficientCredits, SpendLimitReached, BalanceOverflow, in that order
 
     The other arguments: see the class. If the answer is lost for good, an unknown hold gives itself back when its ttl
     ends.
     """
+    asked, used = arguments.charged(amount, usage)
     about = said(**change)
     request = HoldRequest(
         request_id=about.request_id,
         account_id=arguments.text("account_id", account_id),
         asset=arguments.named("asset", asset),
-        amount=arguments.whole("amount", amount),
+        amount=asked,
+        usage=used,
         ttl=arguments.span("ttl", ttl),
         operation=arguments.text("operation", operation),
         tolerance=arguments.whole("tolerance", tolerance),
@@ -112,7 +120,12 @@ def extend_hold(hold_id: str, ttl: timedelta, **change: Unpack[Change]) -> Call[
 
 
 def capture(
-    hold_id: str, amount: int | None = None, *, final: bool = True, **change: Unpack[Change]
+    hold_id: str,
+    amount: int | None = None,
+    *,
+    usage: Usage | UsageMessage | None = None,
+    final: bool = True,
+    **change: Unpack[Change],
 ) -> Call[CaptureResponse]:
     """Turn a hold into revenue, wholly or partly, and give the rest back. Ends the hold.
 
@@ -121,17 +134,21 @@ def capture(
     hold_id   as the hold was answered with
     amount    smallest units, 0 up to what the hold has and its tolerance allows; None takes all it has, 0 gives all of
               it back
+    usage     instead of the amount: what happened, for a rate card to price as when the hold was made; see scrip.Usage
     final     False keeps what is not captured in the hold, for further captures
-    refused   HoldNotFound, RequestIdReused, AccountClosed, HoldNotActive, AmountAboveHold, then beyond the hold
-              AccountFrozen, InsufficientCredits, SpendLimitReached, and BalanceOverflow, in that order
+    refused   HoldNotFound, RequestIdReused, AccountClosed, HoldNotActive, of usage PriceNotFound, UnitMismatch,
+              CostOverflow, then AmountAboveHold, beyond the hold AccountFrozen, InsufficientCredits, SpendLimitReached,
+              and BalanceOverflow, in that order
 
     The other arguments: see the class.
     """
+    asked, used = arguments.charged_or_all(amount, usage)
     about = said(**change)
     request = CaptureRequest(
         request_id=about.request_id,
         hold_id=arguments.text("hold_id", hold_id),
-        amount=None if amount is None else arguments.whole("amount", amount),
+        amount=asked,
+        usage=used,
         final=arguments.truth("final", final),
         memo=about.memo,
         preview=about.preview,

@@ -86,7 +86,7 @@ class AccountServiceStub:
     """Takes a grant back: its money was returned, or a promotion is withdrawn. What open holds have drawn stays with
     them.
     Writes: Dr available — Cr what the grant had debited, for what remains; Dr owed — Cr the same, for what is spent,
-    if that is to be owed.
+    if that is to be owed; then Dr adjustments — Cr owed, if that is to be written off.
     Repeat: answered with the first entry, replayed.
     Refuses, in this order: LOT_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, AMOUNT_ABOVE_REVOCABLE, BALANCE_OVERFLOW.
     Silence: repeat with the same request_id.
@@ -175,7 +175,7 @@ class AccountServiceAsyncStub(AccountServiceStub):
     """Takes a grant back: its money was returned, or a promotion is withdrawn. What open holds have drawn stays with
     them.
     Writes: Dr available — Cr what the grant had debited, for what remains; Dr owed — Cr the same, for what is spent,
-    if that is to be owed.
+    if that is to be owed; then Dr adjustments — Cr owed, if that is to be written off.
     Repeat: answered with the first entry, replayed.
     Refuses, in this order: LOT_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, AMOUNT_ABOVE_REVOCABLE, BALANCE_OVERFLOW.
     Silence: repeat with the same request_id.
@@ -303,7 +303,7 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         """Takes a grant back: its money was returned, or a promotion is withdrawn. What open holds have drawn stays with
         them.
         Writes: Dr available — Cr what the grant had debited, for what remains; Dr owed — Cr the same, for what is spent,
-        if that is to be owed.
+        if that is to be owed; then Dr adjustments — Cr owed, if that is to be written off.
         Repeat: answered with the first entry, replayed.
         Refuses, in this order: LOT_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, AMOUNT_ABOVE_REVOCABLE, BALANCE_OVERFLOW.
         Silence: repeat with the same request_id.

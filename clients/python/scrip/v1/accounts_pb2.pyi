@@ -727,6 +727,8 @@ class RevokeRequest(_message.Message):
         """It becomes owed."""
         SPENT_LEAVE: RevokeRequest._Spent.ValueType  # 2
         """It is left; only what remains is taken back."""
+        SPENT_WRITE_OFF: RevokeRequest._Spent.ValueType  # 3
+        """It becomes owed and is written off in the same entry: the money was returned, and nobody asks for it again."""
 
     class Spent(_Spent, metaclass=_SpentEnumTypeWrapper):
         """What to do about what is spent already."""
@@ -737,6 +739,8 @@ class RevokeRequest(_message.Message):
     """It becomes owed."""
     SPENT_LEAVE: RevokeRequest.Spent.ValueType  # 2
     """It is left; only what remains is taken back."""
+    SPENT_WRITE_OFF: RevokeRequest.Spent.ValueType  # 3
+    """It becomes owed and is written off in the same entry: the money was returned, and nobody asks for it again."""
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     LOT_ID_FIELD_NUMBER: _builtins.int
@@ -794,7 +798,7 @@ class RevokeResponse(_message.Message):
     revoked: _builtins.int
     """What was taken back, smallest units."""
     became_owed: _builtins.int
-    """Of it, what had been spent already and is owed now."""
+    """Of it, what had been spent already and is owed now; 0 if that was written off."""
     replayed: _builtins.bool
     """True if an earlier request with this request_id had done it."""
     @_builtins.property

@@ -119,6 +119,7 @@ class GrantRequest(_message.Message):
     MEMO_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
     PREVIEW_FIELD_NUMBER: _builtins.int
+    PACKAGE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Required; 1 to 128 printable ASCII characters."""
     account_id: _builtins.str
@@ -133,6 +134,8 @@ class GrantRequest(_message.Message):
     """Place in the burn order, 0 to 1000, lower burns first. Absent: the source's own."""
     preview: _builtins.bool
     """True: answer as if it were done, and write nothing."""
+    package: _builtins.str
+    """What it was sold as, such as the name of a package: form as of an asset. Only with a source that may have a cost."""
     @_builtins.property
     def effective_at(self) -> _timestamp_pb2.Timestamp:
         """From when on it can be spent, to the microsecond. Absent: at once."""
@@ -175,10 +178,11 @@ class GrantRequest(_message.Message):
         memo: _types_pb2.Memo | None = ...,
         scope: _abc.Iterable[_builtins.str] | None = ...,
         preview: _builtins.bool = ...,
+        package: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "cost", b"cost", "effective_at", b"effective_at", "expires_at", b"expires_at", "expiry", b"expiry", "memo", b"memo", "priority", b"priority", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "account_id", b"account_id", "amount", b"amount", "asset", b"asset", "cost", b"cost", "effective_at", b"effective_at", "expires_at", b"expires_at", "expiry", b"expiry", "memo", b"memo", "preview", b"preview", "priority", b"priority", "request_id", b"request_id", "scope", b"scope", "source", b"source", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "account_id", b"account_id", "amount", b"amount", "asset", b"asset", "cost", b"cost", "effective_at", b"effective_at", "expires_at", b"expires_at", "expiry", b"expiry", "memo", b"memo", "package", b"package", "preview", b"preview", "priority", b"priority", "request_id", b"request_id", "scope", b"scope", "source", b"source", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
@@ -247,14 +251,21 @@ class CheckRequest(_message.Message):
     ASSET_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     OPERATION_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     """The customer."""
     asset: _builtins.str
     """What is counted; empty means "credits"."""
     amount: _builtins.int
-    """Smallest units, 1 or more."""
+    """Smallest units, 1 or more. Either this or `usage`."""
     operation: _builtins.str
     """What it is for, such as "image/generate". Empty: not said, and lots with a scope cannot pay for it."""
+    @_builtins.property
+    def usage(self) -> _types_pb2.Usage:
+        """Instead of `amount`: what would happen, for a rate card to price. Its operation counts as `operation`, which is
+        empty then.
+        """
+
     def __init__(
         self,
         *,
@@ -262,10 +273,11 @@ class CheckRequest(_message.Message):
         asset: _builtins.str = ...,
         amount: _builtins.int = ...,
         operation: _builtins.str = ...,
+        usage: _types_pb2.Usage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "asset", b"asset", "operation", b"operation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "asset", b"asset", "operation", b"operation", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -303,6 +315,8 @@ class CheckResponse(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     FIGURES_FIELD_NUMBER: _builtins.int
     BALANCE_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    CHARGE_FIELD_NUMBER: _builtins.int
     allowed: _builtins.bool
     """True if CheckAndDeduct with MODE_AUTHORIZE would spend it now."""
     available: _builtins.int
@@ -313,6 +327,8 @@ class CheckResponse(_message.Message):
     """Why it is not allowed: the name of an ErrorReason without its prefix, such as "INSUFFICIENT_CREDITS". Empty if it
     is allowed.
     """
+    amount: _builtins.int
+    """What it costs: the amount that was asked for, or what the usage comes to."""
     @_builtins.property
     def figures(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The figures that the error of that reason has in its metadata."""
@@ -320,6 +336,10 @@ class CheckResponse(_message.Message):
     @_builtins.property
     def balance(self) -> _types_pb2.Balance:
         """How the account stands."""
+
+    @_builtins.property
+    def charge(self) -> _types_pb2.Charge:
+        """How that was computed, if usage was told."""
 
     def __init__(
         self,
@@ -330,10 +350,12 @@ class CheckResponse(_message.Message):
         reason: _builtins.str = ...,
         figures: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         balance: _types_pb2.Balance | None = ...,
+        amount: _builtins.int = ...,
+        charge: _types_pb2.Charge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "charge", b"charge"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "available", b"available", "balance", b"balance", "figures", b"figures", "reason", b"reason", "shortfall", b"shortfall"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "amount", b"amount", "available", b"available", "balance", b"balance", "charge", b"charge", "figures", b"figures", "reason", b"reason", "shortfall", b"shortfall"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -380,6 +402,7 @@ class CheckAndDeductRequest(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     OPERATION_FIELD_NUMBER: _builtins.int
     PREVIEW_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Required; 1 to 128 printable ASCII characters."""
     account_id: _builtins.str
@@ -387,7 +410,7 @@ class CheckAndDeductRequest(_message.Message):
     asset: _builtins.str
     """What is counted; empty means "credits"."""
     amount: _builtins.int
-    """Smallest units, 1 or more."""
+    """Smallest units, 1 or more. Either this or `usage`."""
     mode: Global___CheckAndDeductRequest.Mode.ValueType
     """What to do when there is too little."""
     operation: _builtins.str
@@ -397,6 +420,12 @@ class CheckAndDeductRequest(_message.Message):
     @_builtins.property
     def memo(self) -> _types_pb2.Memo:
         """What to write beside the entry."""
+
+    @_builtins.property
+    def usage(self) -> _types_pb2.Usage:
+        """Instead of `amount`: what happened, for a rate card to price. Its operation counts as `operation`, which is empty
+        then.
+        """
 
     def __init__(
         self,
@@ -409,10 +438,11 @@ class CheckAndDeductRequest(_message.Message):
         mode: Global___CheckAndDeductRequest.Mode.ValueType = ...,
         operation: _builtins.str = ...,
         preview: _builtins.bool = ...,
+        usage: _types_pb2.Usage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["memo", b"memo"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["memo", b"memo", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "asset", b"asset", "memo", b"memo", "mode", b"mode", "operation", b"operation", "preview", b"preview", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "asset", b"asset", "memo", b"memo", "mode", b"mode", "operation", b"operation", "preview", b"preview", "request_id", b"request_id", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -429,6 +459,7 @@ class CheckAndDeductResponse(_message.Message):
     REPLAYED_FIELD_NUMBER: _builtins.int
     DEDUCTED_FIELD_NUMBER: _builtins.int
     BECAME_OWED_FIELD_NUMBER: _builtins.int
+    CHARGE_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
     """The entry that was written; empty in a preview."""
     replayed: _builtins.bool
@@ -441,6 +472,10 @@ class CheckAndDeductResponse(_message.Message):
     def balance(self) -> _types_pb2.Balance:
         """How the account stood after the entry."""
 
+    @_builtins.property
+    def charge(self) -> _types_pb2.Charge:
+        """How the amount was computed, if usage was told."""
+
     def __init__(
         self,
         *,
@@ -449,10 +484,11 @@ class CheckAndDeductResponse(_message.Message):
         replayed: _builtins.bool = ...,
         deducted: _builtins.int = ...,
         became_owed: _builtins.int = ...,
+        charge: _types_pb2.Charge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "charge", b"charge"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "became_owed", b"became_owed", "deducted", b"deducted", "entry_id", b"entry_id", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "became_owed", b"became_owed", "charge", b"charge", "deducted", b"deducted", "entry_id", b"entry_id", "replayed", b"replayed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -474,6 +510,7 @@ class HoldRequest(_message.Message):
     TOLERANCE_FIELD_NUMBER: _builtins.int
     HELD_LOTS_FIELD_NUMBER: _builtins.int
     PREVIEW_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Required; 1 to 128 printable ASCII characters."""
     account_id: _builtins.str
@@ -481,7 +518,7 @@ class HoldRequest(_message.Message):
     asset: _builtins.str
     """What is counted; empty means "credits"."""
     amount: _builtins.int
-    """Smallest units, 1 or more."""
+    """Smallest units, 1 or more. Either this or `usage`."""
     operation: _builtins.str
     """What it is for, such as "image/generate". Empty: not said, and lots with a scope cannot pay for it."""
     tolerance: _builtins.int
@@ -498,6 +535,12 @@ class HoldRequest(_message.Message):
     def memo(self) -> _types_pb2.Memo:
         """What to write beside the entry."""
 
+    @_builtins.property
+    def usage(self) -> _types_pb2.Usage:
+        """Instead of `amount`: what is about to happen, for a rate card to price. Its operation counts as `operation`, which
+        is empty then. It is an estimate: neither allowances nor tiers are used up before the capture.
+        """
+
     def __init__(
         self,
         *,
@@ -511,10 +554,11 @@ class HoldRequest(_message.Message):
         tolerance: _builtins.int = ...,
         held_lots: _types_pb2.HeldLots.ValueType = ...,
         preview: _builtins.bool = ...,
+        usage: _types_pb2.Usage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["memo", b"memo", "ttl", b"ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["memo", b"memo", "ttl", b"ttl", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "asset", b"asset", "held_lots", b"held_lots", "memo", b"memo", "operation", b"operation", "preview", b"preview", "request_id", b"request_id", "tolerance", b"tolerance", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "asset", b"asset", "held_lots", b"held_lots", "memo", b"memo", "operation", b"operation", "preview", b"preview", "request_id", b"request_id", "tolerance", b"tolerance", "ttl", b"ttl", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -531,12 +575,16 @@ class HoldResponse(_message.Message):
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     BALANCE_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    CHARGE_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
     """The entry that was written; empty in a preview."""
     hold_id: _builtins.str
     """The hold it made; Capture, Release, IncreaseHold and ExtendHold take it. Empty in a preview."""
     replayed: _builtins.bool
     """True if an earlier request with this request_id had done it."""
+    held: _builtins.int
+    """What is held, smallest units."""
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """The first instant at which the hold is no longer there."""
@@ -544,6 +592,10 @@ class HoldResponse(_message.Message):
     @_builtins.property
     def balance(self) -> _types_pb2.Balance:
         """How the account stood after the entry."""
+
+    @_builtins.property
+    def charge(self) -> _types_pb2.Charge:
+        """How that was computed, if usage was told."""
 
     def __init__(
         self,
@@ -553,10 +605,12 @@ class HoldResponse(_message.Message):
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         balance: _types_pb2.Balance | None = ...,
         replayed: _builtins.bool = ...,
+        held: _builtins.int = ...,
+        charge: _types_pb2.Charge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "expires_at", b"expires_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "charge", b"charge", "expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "entry_id", b"entry_id", "expires_at", b"expires_at", "hold_id", b"hold_id", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "charge", b"charge", "entry_id", b"entry_id", "expires_at", b"expires_at", "held", b"held", "hold_id", b"hold_id", "replayed", b"replayed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -730,12 +784,15 @@ class CaptureRequest(_message.Message):
     MEMO_FIELD_NUMBER: _builtins.int
     FINAL_FIELD_NUMBER: _builtins.int
     PREVIEW_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Required; 1 to 128 printable ASCII characters."""
     hold_id: _builtins.str
     """The hold, as Hold named it."""
     amount: _builtins.int
-    """Smallest units, 0 up to what the hold has and its tolerance allows. Absent: all of it. 0 captures nothing."""
+    """Smallest units, 0 up to what the hold has and its tolerance allows. Absent, without `usage`:
+    all of it. 0 captures nothing.
+    """
     final: _builtins.bool
     """False: what is not captured stays held, for further captures. Absent: true; the rest goes back and the hold ends."""
     preview: _builtins.bool
@@ -743,6 +800,12 @@ class CaptureRequest(_message.Message):
     @_builtins.property
     def memo(self) -> _types_pb2.Memo:
         """What to write beside the entry."""
+
+    @_builtins.property
+    def usage(self) -> _types_pb2.Usage:
+        """Instead of `amount`: what happened, for a rate card to price. The prices of when the hold was placed count,
+        allowances and tiers those of now. Lots with a scope and spend limits look at the operation of the hold.
+        """
 
     def __init__(
         self,
@@ -753,10 +816,11 @@ class CaptureRequest(_message.Message):
         memo: _types_pb2.Memo | None = ...,
         final: _builtins.bool | None = ...,
         preview: _builtins.bool = ...,
+        usage: _types_pb2.Usage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_amount", b"_amount", "_final", b"_final", "amount", b"amount", "final", b"final", "memo", b"memo"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_amount", b"_amount", "_final", b"_final", "amount", b"amount", "final", b"final", "memo", b"memo", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_amount", b"_amount", "_final", b"_final", "amount", b"amount", "final", b"final", "hold_id", b"hold_id", "memo", b"memo", "preview", b"preview", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_amount", b"_amount", "_final", b"_final", "amount", b"amount", "final", b"final", "hold_id", b"hold_id", "memo", b"memo", "preview", b"preview", "request_id", b"request_id", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__amount: _TypeAlias = _typing.Literal["amount"]  # noqa: Y015
     _WhichOneofArgType__amount: _TypeAlias = _typing.Literal["_amount", b"_amount"]  # noqa: Y015
@@ -781,6 +845,7 @@ class CaptureResponse(_message.Message):
     BALANCE_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
+    CHARGE_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
     """The entry that was written; empty in a preview."""
     captured: _builtins.int
@@ -795,6 +860,10 @@ class CaptureResponse(_message.Message):
     def balance(self) -> _types_pb2.Balance:
         """How the account stood after the entry."""
 
+    @_builtins.property
+    def charge(self) -> _types_pb2.Charge:
+        """How the amount was computed, if usage was told."""
+
     def __init__(
         self,
         *,
@@ -804,10 +873,11 @@ class CaptureResponse(_message.Message):
         balance: _types_pb2.Balance | None = ...,
         replayed: _builtins.bool = ...,
         held: _builtins.int = ...,
+        charge: _types_pb2.Charge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "charge", b"charge"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "captured", b"captured", "entry_id", b"entry_id", "held", b"held", "released", b"released", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "captured", b"captured", "charge", b"charge", "entry_id", b"entry_id", "held", b"held", "released", b"released", "replayed", b"replayed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -186,8 +186,8 @@ class CreditServiceServicer(object):
         """Asks whether the customer may spend the amount, without spending it. An account that the asset's settings would
         open is answered for as it would be opened.
         Writes: nothing.
-        Refuses, in this order: ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND. What CheckAndDeduct would refuse beyond these is in the
-        answer.
+        Refuses, in this order: ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, then with usage PRICE_NOT_FOUND, UNIT_MISMATCH,
+        COST_OVERFLOW. What CheckAndDeduct would refuse beyond these is in the answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -200,8 +200,10 @@ class CreditServiceServicer(object):
         burn by priority (lower first), then the one that expires sooner, without a cost before with one, lower cost per
         unit, granted earlier; those whose scope does not have the operation are passed over.
         Repeat: answered with the first entry, replayed; so MODE_CLAMP takes the same amount.
+        Usage that costs nothing, because an allowance covers it, is written without lines.
         Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN,
-        then with MODE_AUTHORIZE INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
+        then with usage PRICE_NOT_FOUND, UNIT_MISMATCH, COST_OVERFLOW, then with MODE_AUTHORIZE INSUFFICIENT_CREDITS,
+        SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
         Silence: repeat with the same request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -214,7 +216,8 @@ class CreditServiceServicer(object):
         all use.
         Repeat: answered with the first entry, replayed, even when the hold has ended since.
         Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN,
-        INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, BALANCE_OVERFLOW.
+        then with usage PRICE_NOT_FOUND, UNIT_MISMATCH, COST_OVERFLOW, then INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED,
+        BALANCE_OVERFLOW.
         Silence: repeat with the same request_id; an unknown hold gives itself back when its ttl ends.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -252,8 +255,9 @@ class CreditServiceServicer(object):
         Dr held — Cr available for the rest, one line per lot; what comes back to a lot that has run out lapses in the same
         entry: Dr available — Cr breakage.
         Repeat: answered with the first entry, replayed.
-        Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, HOLD_NOT_ACTIVE, AMOUNT_ABOVE_HOLD, then
-        beyond the hold ACCOUNT_FROZEN, INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
+        Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, HOLD_NOT_ACTIVE, then with usage
+        PRICE_NOT_FOUND, UNIT_MISMATCH, COST_OVERFLOW, then AMOUNT_ABOVE_HOLD, then beyond the hold ACCOUNT_FROZEN,
+        INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
         Silence: repeat with the same request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

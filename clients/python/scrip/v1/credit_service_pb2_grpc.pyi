@@ -74,8 +74,8 @@ class CreditServiceStub:
     """Asks whether the customer may spend the amount, without spending it. An account that the asset's settings would
     open is answered for as it would be opened.
     Writes: nothing.
-    Refuses, in this order: ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND. What CheckAndDeduct would refuse beyond these is in the
-    answer.
+    Refuses, in this order: ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, then with usage PRICE_NOT_FOUND, UNIT_MISMATCH,
+    COST_OVERFLOW. What CheckAndDeduct would refuse beyond these is in the answer.
     """
     CheckAndDeduct: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.CheckAndDeductRequest, _credit_service_pb2.CheckAndDeductResponse]
     """Asks whether the customer may spend the amount and, if so, spends it.
@@ -84,8 +84,10 @@ class CreditServiceStub:
     burn by priority (lower first), then the one that expires sooner, without a cost before with one, lower cost per
     unit, granted earlier; those whose scope does not have the operation are passed over.
     Repeat: answered with the first entry, replayed; so MODE_CLAMP takes the same amount.
+    Usage that costs nothing, because an allowance covers it, is written without lines.
     Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN,
-    then with MODE_AUTHORIZE INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
+    then with usage PRICE_NOT_FOUND, UNIT_MISMATCH, COST_OVERFLOW, then with MODE_AUTHORIZE INSUFFICIENT_CREDITS,
+    SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
     Silence: repeat with the same request_id.
     """
     Hold: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.HoldRequest, _credit_service_pb2.HoldResponse]
@@ -94,7 +96,8 @@ class CreditServiceStub:
     all use.
     Repeat: answered with the first entry, replayed, even when the hold has ended since.
     Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN,
-    INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, BALANCE_OVERFLOW.
+    then with usage PRICE_NOT_FOUND, UNIT_MISMATCH, COST_OVERFLOW, then INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED,
+    BALANCE_OVERFLOW.
     Silence: repeat with the same request_id; an unknown hold gives itself back when its ttl ends.
     """
     IncreaseHold: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.IncreaseHoldRequest, _credit_service_pb2.IncreaseHoldResponse]
@@ -120,8 +123,9 @@ class CreditServiceStub:
     Dr held — Cr available for the rest, one line per lot; what comes back to a lot that has run out lapses in the same
     entry: Dr available — Cr breakage.
     Repeat: answered with the first entry, replayed.
-    Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, HOLD_NOT_ACTIVE, AMOUNT_ABOVE_HOLD, then
-    beyond the hold ACCOUNT_FROZEN, INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
+    Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, HOLD_NOT_ACTIVE, then with usage
+    PRICE_NOT_FOUND, UNIT_MISMATCH, COST_OVERFLOW, then AMOUNT_ABOVE_HOLD, then beyond the hold ACCOUNT_FROZEN,
+    INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
     Silence: repeat with the same request_id.
     """
     Release: _grpc.UnaryUnaryMultiCallable[_credit_service_pb2.ReleaseRequest, _credit_service_pb2.ReleaseResponse]
@@ -232,8 +236,8 @@ class CreditServiceAsyncStub(CreditServiceStub):
     """Asks whether the customer may spend the amount, without spending it. An account that the asset's settings would
     open is answered for as it would be opened.
     Writes: nothing.
-    Refuses, in this order: ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND. What CheckAndDeduct would refuse beyond these is in the
-    answer.
+    Refuses, in this order: ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, then with usage PRICE_NOT_FOUND, UNIT_MISMATCH,
+    COST_OVERFLOW. What CheckAndDeduct would refuse beyond these is in the answer.
     """
     CheckAndDeduct: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.CheckAndDeductRequest, _credit_service_pb2.CheckAndDeductResponse]  # type: ignore[assignment]
     """Asks whether the customer may spend the amount and, if so, spends it.
@@ -242,8 +246,10 @@ class CreditServiceAsyncStub(CreditServiceStub):
     burn by priority (lower first), then the one that expires sooner, without a cost before with one, lower cost per
     unit, granted earlier; those whose scope does not have the operation are passed over.
     Repeat: answered with the first entry, replayed; so MODE_CLAMP takes the same amount.
+    Usage that costs nothing, because an allowance covers it, is written without lines.
     Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN,
-    then with MODE_AUTHORIZE INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
+    then with usage PRICE_NOT_FOUND, UNIT_MISMATCH, COST_OVERFLOW, then with MODE_AUTHORIZE INSUFFICIENT_CREDITS,
+    SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
     Silence: repeat with the same request_id.
     """
     Hold: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.HoldRequest, _credit_service_pb2.HoldResponse]  # type: ignore[assignment]
@@ -252,7 +258,8 @@ class CreditServiceAsyncStub(CreditServiceStub):
     all use.
     Repeat: answered with the first entry, replayed, even when the hold has ended since.
     Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN,
-    INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, BALANCE_OVERFLOW.
+    then with usage PRICE_NOT_FOUND, UNIT_MISMATCH, COST_OVERFLOW, then INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED,
+    BALANCE_OVERFLOW.
     Silence: repeat with the same request_id; an unknown hold gives itself back when its ttl ends.
     """
     IncreaseHold: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.IncreaseHoldRequest, _credit_service_pb2.IncreaseHoldResponse]  # type: ignore[assignment]
@@ -278,8 +285,9 @@ class CreditServiceAsyncStub(CreditServiceStub):
     Dr held — Cr available for the rest, one line per lot; what comes back to a lot that has run out lapses in the same
     entry: Dr available — Cr breakage.
     Repeat: answered with the first entry, replayed.
-    Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, HOLD_NOT_ACTIVE, AMOUNT_ABOVE_HOLD, then
-    beyond the hold ACCOUNT_FROZEN, INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
+    Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, HOLD_NOT_ACTIVE, then with usage
+    PRICE_NOT_FOUND, UNIT_MISMATCH, COST_OVERFLOW, then AMOUNT_ABOVE_HOLD, then beyond the hold ACCOUNT_FROZEN,
+    INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
     Silence: repeat with the same request_id.
     """
     Release: _aio.UnaryUnaryMultiCallable[_credit_service_pb2.ReleaseRequest, _credit_service_pb2.ReleaseResponse]  # type: ignore[assignment]
@@ -405,8 +413,8 @@ class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
         """Asks whether the customer may spend the amount, without spending it. An account that the asset's settings would
         open is answered for as it would be opened.
         Writes: nothing.
-        Refuses, in this order: ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND. What CheckAndDeduct would refuse beyond these is in the
-        answer.
+        Refuses, in this order: ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, then with usage PRICE_NOT_FOUND, UNIT_MISMATCH,
+        COST_OVERFLOW. What CheckAndDeduct would refuse beyond these is in the answer.
         """
 
     @_abc_1.abstractmethod
@@ -421,8 +429,10 @@ class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
         burn by priority (lower first), then the one that expires sooner, without a cost before with one, lower cost per
         unit, granted earlier; those whose scope does not have the operation are passed over.
         Repeat: answered with the first entry, replayed; so MODE_CLAMP takes the same amount.
+        Usage that costs nothing, because an allowance covers it, is written without lines.
         Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN,
-        then with MODE_AUTHORIZE INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
+        then with usage PRICE_NOT_FOUND, UNIT_MISMATCH, COST_OVERFLOW, then with MODE_AUTHORIZE INSUFFICIENT_CREDITS,
+        SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
         Silence: repeat with the same request_id.
         """
 
@@ -437,7 +447,8 @@ class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
         all use.
         Repeat: answered with the first entry, replayed, even when the hold has ended since.
         Refuses, in this order: REQUEST_ID_REUSED, ASSET_NOT_FOUND, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN,
-        INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, BALANCE_OVERFLOW.
+        then with usage PRICE_NOT_FOUND, UNIT_MISMATCH, COST_OVERFLOW, then INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED,
+        BALANCE_OVERFLOW.
         Silence: repeat with the same request_id; an unknown hold gives itself back when its ttl ends.
         """
 
@@ -481,8 +492,9 @@ class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
         Dr held — Cr available for the rest, one line per lot; what comes back to a lot that has run out lapses in the same
         entry: Dr available — Cr breakage.
         Repeat: answered with the first entry, replayed.
-        Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, HOLD_NOT_ACTIVE, AMOUNT_ABOVE_HOLD, then
-        beyond the hold ACCOUNT_FROZEN, INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
+        Refuses, in this order: HOLD_NOT_FOUND, REQUEST_ID_REUSED, ACCOUNT_CLOSED, HOLD_NOT_ACTIVE, then with usage
+        PRICE_NOT_FOUND, UNIT_MISMATCH, COST_OVERFLOW, then AMOUNT_ABOVE_HOLD, then beyond the hold ACCOUNT_FROZEN,
+        INSUFFICIENT_CREDITS, SPEND_LIMIT_REACHED, and BALANCE_OVERFLOW.
         Silence: repeat with the same request_id.
         """
 

@@ -47,8 +47,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: "expires_at 2026-01-01T00:00:00Z is not after now, 2026-02-01T00:00:00Z. Name a later instant."
     """
     ERROR_REASON_INSTANT_IN_FUTURE: _ErrorReason.ValueType  # 4
-    """INVALID_ARGUMENT. What was asked for as of an instant that is still to come. Metadata: as_of, now.
-    Example: "as_of 2026-02-01T00:00:00Z is after now, 2026-01-01T00:00:00Z. Name an instant that is past."
+    """INVALID_ARGUMENT. What was asked for as of an instant that is still to come; `field` is what names it. Metadata:
+    field, as_of, now.
+    Example: "2026-02-01T00:00:00Z is still to come; it is 2026-01-01T00:00:00Z now. Name an instant that is past."
     """
     ERROR_REASON_ACCOUNT_NOT_FOUND: _ErrorReason.ValueType  # 10
     """NOT_FOUND. No account of this customer in this asset. Metadata: account_id, asset (empty if all were asked for).
@@ -71,8 +72,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: "No lot has the id lt_…. Use a lot_id that a change or ListLots answered with."
     """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 20
-    """ALREADY_EXISTS. The account's request_id was used for something else. Metadata: request_id, entry_id, fields (the
-    names of those that differ, comma-separated).
+    """ALREADY_EXISTS. The account's request_id was used for something else. Metadata: request_id, entry_id (of a checkout:
+    order_id), fields (the names of those that differ, comma-separated).
     Example: "request_id r-1 was used before with another amount. Use a new request_id for a new request."
     """
     ERROR_REASON_ACCOUNT_EXISTS: _ErrorReason.ValueType  # 21
@@ -173,6 +174,79 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: "Account acme has open holds of 60 credits, the first until 2026-02-01T00:00:00Z. Capture or release them
     first."
     """
+    ERROR_REASON_PRICE_NOT_FOUND: _ErrorReason.ValueType  # 70
+    """NOT_FOUND. No rate card covers the usage, and the asset's settings name none for that. Metadata: asset, provider,
+    operations (comma-separated), dimensions (likewise, name=value; empty if it has none).
+    Example: "No rate card of credits covers chat by openai (model=gpt-9). Apply one that does."
+    """
+    ERROR_REASON_UNIT_MISMATCH: _ErrorReason.ValueType  # 71
+    """INVALID_ARGUMENT. The usage tells a quantity in a unit that the rate card has no rate for. Metadata: card, version,
+    unit, units (those it has, comma-separated).
+    Example: "Rate card gpt-5 has no rate for minute; it has input_token, output_token. Tell quantities in these."
+    """
+    ERROR_REASON_COST_OVERFLOW: _ErrorReason.ValueType  # 72
+    """INVALID_ARGUMENT. The usage costs more than 9223372036854775807, or more than that would be counted of a unit.
+    Metadata: card, version, limit.
+    Example: "By rate card gpt-5 this costs more than 9223372036854775807. Check the quantities."
+    """
+    ERROR_REASON_RATE_CARD_NOT_FOUND: _ErrorReason.ValueType  # 73
+    """NOT_FOUND. There is no such rate card, or no such version of it. Metadata: asset, card, version.
+    Example: "There is no rate card gpt-9 of credits. ListRateCards tells which there are."
+    """
+    ERROR_REASON_EFFECTIVE_IN_PAST: _ErrorReason.ValueType  # 74
+    """INVALID_ARGUMENT. A rate card would be in effect before now. Metadata: card, effective_at, now.
+    Example: "effective_at 2026-01-01T00:00:00Z of rate card gpt-5 is before now, 2026-02-01T00:00:00Z. Name a later
+    instant, or none."
+    """
+    ERROR_REASON_RATE_CARDS_CLASH: _ErrorReason.ValueType  # 75
+    """FAILED_PRECONDITION. Two rate cards would cover the same usage equally well. Metadata: card, other.
+    Example: "Rate cards gpt-5 and gpt-five cover the same provider, operations and dimensions. Retire one of them."
+    """
+    ERROR_REASON_PACKAGE_NOT_FOUND: _ErrorReason.ValueType  # 80
+    """NOT_FOUND. There is no such package, or it is not sold any more. Metadata: package.
+    Example: "There is no package starter on sale. ListPackages tells which there are."
+    """
+    ERROR_REASON_PACKAGE_EXISTS: _ErrorReason.ValueType  # 81
+    """ALREADY_EXISTS. There is a package of this name with other terms. Metadata: package.
+    Example: "There is a package starter already. Change it with UpdatePackage."
+    """
+    ERROR_REASON_PLAN_NOT_FOUND: _ErrorReason.ValueType  # 82
+    """NOT_FOUND. There is no such plan, or it is not sold any more. Metadata: plan.
+    Example: "There is no plan pro on sale. ListPlans tells which there are."
+    """
+    ERROR_REASON_ORDER_NOT_FOUND: _ErrorReason.ValueType  # 83
+    """NOT_FOUND. There is no such order. Metadata: order_id.
+    Example: "No order has the id or_…. Use the order_id that CreateCheckout answered with."
+    """
+    ERROR_REASON_ORDER_NOT_FULFILLABLE: _ErrorReason.ValueType  # 84
+    """FAILED_PRECONDITION. The order is not one that can be fulfilled by hand: it was returned. Metadata: order_id, state.
+    Example: "Order or_… is returned. Make a new one."
+    """
+    ERROR_REASON_PAYMENTS_NOT_CONFIGURED: _ErrorReason.ValueType  # 85
+    """FAILED_PRECONDITION. Payments are not configured on this server. Metadata: setting.
+    Example: "This server takes no payments: set stripe_api_key."
+    """
+    ERROR_REASON_STRIPE_UNAVAILABLE: _ErrorReason.ValueType  # 86
+    """UNAVAILABLE. Stripe did not answer, or not as it should; carries RetryInfo. Metadata: stripe_message.
+    Example: "Stripe did not do this: connection refused. Retry with the same request_id."
+    """
+    ERROR_REASON_STRIPE_REFUSED: _ErrorReason.ValueType  # 87
+    """FAILED_PRECONDITION. Stripe refused the request. Metadata: stripe_message, stripe_code (empty if it gave none).
+    Example: "Stripe refused this: No such price. Correct the package or the plan."
+    """
+    ERROR_REASON_EVENT_NOT_FOUND: _ErrorReason.ValueType  # 88
+    """NOT_FOUND. There is no such event. Metadata: event_id.
+    Example: "Neither Scrip nor Stripe has an event evt_…."
+    """
+    ERROR_REASON_NO_PAYMENT_METHOD: _ErrorReason.ValueType  # 89
+    """FAILED_PRECONDITION. The customer has no payment method that may be charged without being asked. Metadata:
+    account_id.
+    Example: "Account acme has no saved payment method. Let it pay a checkout with save_payment_method first."
+    """
+    ERROR_REASON_CHANGED_MEANWHILE: _ErrorReason.ValueType  # 90
+    """FAILED_PRECONDITION. Someone else changed it meanwhile. Metadata: what.
+    Example: "package starter was changed meanwhile. Look at it and try again."
+    """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 50
     """INTERNAL. A bug in Scrip; the log has the details under the id. Metadata: incident_id.
     Example: "Something broke inside Scrip. Report incident 7f3c…."
@@ -196,8 +270,9 @@ ERROR_REASON_EXPIRY_IN_PAST: ErrorReason.ValueType  # 3
 Example: "expires_at 2026-01-01T00:00:00Z is not after now, 2026-02-01T00:00:00Z. Name a later instant."
 """
 ERROR_REASON_INSTANT_IN_FUTURE: ErrorReason.ValueType  # 4
-"""INVALID_ARGUMENT. What was asked for as of an instant that is still to come. Metadata: as_of, now.
-Example: "as_of 2026-02-01T00:00:00Z is after now, 2026-01-01T00:00:00Z. Name an instant that is past."
+"""INVALID_ARGUMENT. What was asked for as of an instant that is still to come; `field` is what names it. Metadata:
+field, as_of, now.
+Example: "2026-02-01T00:00:00Z is still to come; it is 2026-01-01T00:00:00Z now. Name an instant that is past."
 """
 ERROR_REASON_ACCOUNT_NOT_FOUND: ErrorReason.ValueType  # 10
 """NOT_FOUND. No account of this customer in this asset. Metadata: account_id, asset (empty if all were asked for).
@@ -220,8 +295,8 @@ ERROR_REASON_LOT_NOT_FOUND: ErrorReason.ValueType  # 14
 Example: "No lot has the id lt_…. Use a lot_id that a change or ListLots answered with."
 """
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 20
-"""ALREADY_EXISTS. The account's request_id was used for something else. Metadata: request_id, entry_id, fields (the
-names of those that differ, comma-separated).
+"""ALREADY_EXISTS. The account's request_id was used for something else. Metadata: request_id, entry_id (of a checkout:
+order_id), fields (the names of those that differ, comma-separated).
 Example: "request_id r-1 was used before with another amount. Use a new request_id for a new request."
 """
 ERROR_REASON_ACCOUNT_EXISTS: ErrorReason.ValueType  # 21
@@ -321,6 +396,79 @@ ERROR_REASON_ACCOUNT_HAS_HOLDS: ErrorReason.ValueType  # 64
 available, pending, held, held_until (when the first of them runs out).
 Example: "Account acme has open holds of 60 credits, the first until 2026-02-01T00:00:00Z. Capture or release them
 first."
+"""
+ERROR_REASON_PRICE_NOT_FOUND: ErrorReason.ValueType  # 70
+"""NOT_FOUND. No rate card covers the usage, and the asset's settings name none for that. Metadata: asset, provider,
+operations (comma-separated), dimensions (likewise, name=value; empty if it has none).
+Example: "No rate card of credits covers chat by openai (model=gpt-9). Apply one that does."
+"""
+ERROR_REASON_UNIT_MISMATCH: ErrorReason.ValueType  # 71
+"""INVALID_ARGUMENT. The usage tells a quantity in a unit that the rate card has no rate for. Metadata: card, version,
+unit, units (those it has, comma-separated).
+Example: "Rate card gpt-5 has no rate for minute; it has input_token, output_token. Tell quantities in these."
+"""
+ERROR_REASON_COST_OVERFLOW: ErrorReason.ValueType  # 72
+"""INVALID_ARGUMENT. The usage costs more than 9223372036854775807, or more than that would be counted of a unit.
+Metadata: card, version, limit.
+Example: "By rate card gpt-5 this costs more than 9223372036854775807. Check the quantities."
+"""
+ERROR_REASON_RATE_CARD_NOT_FOUND: ErrorReason.ValueType  # 73
+"""NOT_FOUND. There is no such rate card, or no such version of it. Metadata: asset, card, version.
+Example: "There is no rate card gpt-9 of credits. ListRateCards tells which there are."
+"""
+ERROR_REASON_EFFECTIVE_IN_PAST: ErrorReason.ValueType  # 74
+"""INVALID_ARGUMENT. A rate card would be in effect before now. Metadata: card, effective_at, now.
+Example: "effective_at 2026-01-01T00:00:00Z of rate card gpt-5 is before now, 2026-02-01T00:00:00Z. Name a later
+instant, or none."
+"""
+ERROR_REASON_RATE_CARDS_CLASH: ErrorReason.ValueType  # 75
+"""FAILED_PRECONDITION. Two rate cards would cover the same usage equally well. Metadata: card, other.
+Example: "Rate cards gpt-5 and gpt-five cover the same provider, operations and dimensions. Retire one of them."
+"""
+ERROR_REASON_PACKAGE_NOT_FOUND: ErrorReason.ValueType  # 80
+"""NOT_FOUND. There is no such package, or it is not sold any more. Metadata: package.
+Example: "There is no package starter on sale. ListPackages tells which there are."
+"""
+ERROR_REASON_PACKAGE_EXISTS: ErrorReason.ValueType  # 81
+"""ALREADY_EXISTS. There is a package of this name with other terms. Metadata: package.
+Example: "There is a package starter already. Change it with UpdatePackage."
+"""
+ERROR_REASON_PLAN_NOT_FOUND: ErrorReason.ValueType  # 82
+"""NOT_FOUND. There is no such plan, or it is not sold any more. Metadata: plan.
+Example: "There is no plan pro on sale. ListPlans tells which there are."
+"""
+ERROR_REASON_ORDER_NOT_FOUND: ErrorReason.ValueType  # 83
+"""NOT_FOUND. There is no such order. Metadata: order_id.
+Example: "No order has the id or_…. Use the order_id that CreateCheckout answered with."
+"""
+ERROR_REASON_ORDER_NOT_FULFILLABLE: ErrorReason.ValueType  # 84
+"""FAILED_PRECONDITION. The order is not one that can be fulfilled by hand: it was returned. Metadata: order_id, state.
+Example: "Order or_… is returned. Make a new one."
+"""
+ERROR_REASON_PAYMENTS_NOT_CONFIGURED: ErrorReason.ValueType  # 85
+"""FAILED_PRECONDITION. Payments are not configured on this server. Metadata: setting.
+Example: "This server takes no payments: set stripe_api_key."
+"""
+ERROR_REASON_STRIPE_UNAVAILABLE: ErrorReason.ValueType  # 86
+"""UNAVAILABLE. Stripe did not answer, or not as it should; carries RetryInfo. Metadata: stripe_message.
+Example: "Stripe did not do this: connection refused. Retry with the same request_id."
+"""
+ERROR_REASON_STRIPE_REFUSED: ErrorReason.ValueType  # 87
+"""FAILED_PRECONDITION. Stripe refused the request. Metadata: stripe_message, stripe_code (empty if it gave none).
+Example: "Stripe refused this: No such price. Correct the package or the plan."
+"""
+ERROR_REASON_EVENT_NOT_FOUND: ErrorReason.ValueType  # 88
+"""NOT_FOUND. There is no such event. Metadata: event_id.
+Example: "Neither Scrip nor Stripe has an event evt_…."
+"""
+ERROR_REASON_NO_PAYMENT_METHOD: ErrorReason.ValueType  # 89
+"""FAILED_PRECONDITION. The customer has no payment method that may be charged without being asked. Metadata:
+account_id.
+Example: "Account acme has no saved payment method. Let it pay a checkout with save_payment_method first."
+"""
+ERROR_REASON_CHANGED_MEANWHILE: ErrorReason.ValueType  # 90
+"""FAILED_PRECONDITION. Someone else changed it meanwhile. Metadata: what.
+Example: "package starter was changed meanwhile. Look at it and try again."
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 50
 """INTERNAL. A bug in Scrip; the log has the details under the id. Metadata: incident_id.

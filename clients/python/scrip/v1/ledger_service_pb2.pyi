@@ -22,6 +22,46 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _MoneyCode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MoneyCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MoneyCode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MONEY_CODE_UNSPECIFIED: _MoneyCode.ValueType  # 0
+    """Not used. Treat an unknown value as one you cannot interpret."""
+    MONEY_CODE_PAYMENTS: _MoneyCode.ValueType  # 1
+    """Asset, debit: what customers paid, less what they got back."""
+    MONEY_CODE_DEFERRED: _MoneyCode.ValueType  # 2
+    """Liability, credit: paid for credits that are still in accounts."""
+    MONEY_CODE_REVENUE: _MoneyCode.ValueType  # 3
+    """Income, credit: paid for credits that were used."""
+    MONEY_CODE_BREAKAGE: _MoneyCode.ValueType  # 4
+    """Income, credit: paid for credits that ran out unused."""
+    MONEY_CODE_ADJUSTMENTS: _MoneyCode.ValueType  # 5
+    """Equity, either: of credits that an administrator corrected."""
+    MONEY_CODE_TRANSFERS: _MoneyCode.ValueType  # 6
+    """Clearing, zero: of credits that move between customers."""
+
+class MoneyCode(_MoneyCode, metaclass=_MoneyCodeEnumTypeWrapper):
+    """A code of the monetary journal."""
+
+MONEY_CODE_UNSPECIFIED: MoneyCode.ValueType  # 0
+"""Not used. Treat an unknown value as one you cannot interpret."""
+MONEY_CODE_PAYMENTS: MoneyCode.ValueType  # 1
+"""Asset, debit: what customers paid, less what they got back."""
+MONEY_CODE_DEFERRED: MoneyCode.ValueType  # 2
+"""Liability, credit: paid for credits that are still in accounts."""
+MONEY_CODE_REVENUE: MoneyCode.ValueType  # 3
+"""Income, credit: paid for credits that were used."""
+MONEY_CODE_BREAKAGE: MoneyCode.ValueType  # 4
+"""Income, credit: paid for credits that ran out unused."""
+MONEY_CODE_ADJUSTMENTS: MoneyCode.ValueType  # 5
+"""Equity, either: of credits that an administrator corrected."""
+MONEY_CODE_TRANSFERS: MoneyCode.ValueType  # 6
+"""Clearing, zero: of credits that move between customers."""
+Global___MoneyCode: _TypeAlias = MoneyCode  # noqa: Y015
+
 @_typing.final
 class Asset(_message.Message):
     """Something that can be counted."""
@@ -63,12 +103,15 @@ class AssetPolicy(_message.Message):
     AUTO_OPEN_FIELD_NUMBER: _builtins.int
     WELCOME_FIELD_NUMBER: _builtins.int
     FREE_CREDITS_REPAY_DEBT_FIELD_NUMBER: _builtins.int
+    DEFAULT_CARD_FIELD_NUMBER: _builtins.int
     auto_open: _builtins.bool
     """True: the first change that names an account opens it, in the same step. A change that is refused opens nothing,
     and reads open nothing.
     """
     free_credits_repay_debt: _builtins.bool
     """True: grants that are free repay what is owed, as paid ones always do."""
+    default_card: _builtins.str
+    """The rate card that prices usage for which none is found. Empty: such usage is refused."""
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """What an account is granted when it is opened, by whichever call. Absent: nothing."""
@@ -79,10 +122,11 @@ class AssetPolicy(_message.Message):
         auto_open: _builtins.bool = ...,
         welcome: Global___Welcome | None = ...,
         free_credits_repay_debt: _builtins.bool = ...,
+        default_card: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auto_open", b"auto_open", "free_credits_repay_debt", b"free_credits_repay_debt", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auto_open", b"auto_open", "default_card", b"default_card", "free_credits_repay_debt", b"free_credits_repay_debt", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -785,3 +829,265 @@ class ListAssetsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListAssetsResponse: _TypeAlias = ListAssetsResponse  # noqa: Y015
+
+@_typing.final
+class MoneyTrialBalanceRequest(_message.Message):
+    """What MoneyTrialBalance takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    """An ISO 4217 code; empty means all currencies."""
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """An instant that is past. Absent: now."""
+
+    def __init__(
+        self,
+        *,
+        currency: _builtins.str = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "currency", b"currency"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoneyTrialBalanceRequest: _TypeAlias = MoneyTrialBalanceRequest  # noqa: Y015
+
+@_typing.final
+class MoneyTrialBalanceResponse(_message.Message):
+    """What MoneyTrialBalance answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCIES_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def currencies(self) -> _containers.RepeatedCompositeFieldContainer[Global___CurrencyTrialBalance]:
+        """One per currency in which a lot was ever paid, in order."""
+
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """The instant it is true for."""
+
+    def __init__(
+        self,
+        *,
+        currencies: _abc.Iterable[Global___CurrencyTrialBalance] | None = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "currencies", b"currencies"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoneyTrialBalanceResponse: _TypeAlias = MoneyTrialBalanceResponse  # noqa: Y015
+
+@_typing.final
+class CurrencyTrialBalance(_message.Message):
+    """The monetary trial balance of one currency, in its minor units, as strings of decimal digits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    DEBITS_FIELD_NUMBER: _builtins.int
+    CREDITS_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    """An ISO 4217 code."""
+    debits: _builtins.str
+    """Sum of all debits."""
+    credits: _builtins.str
+    """Sum of all credits; equal to `debits`."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___MoneyTrialBalanceRow]:
+        """One per code, in the order of MoneyCode."""
+
+    def __init__(
+        self,
+        *,
+        currency: _builtins.str = ...,
+        rows: _abc.Iterable[Global___MoneyTrialBalanceRow] | None = ...,
+        debits: _builtins.str = ...,
+        credits: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credits", b"credits", "currency", b"currency", "debits", b"debits", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CurrencyTrialBalance: _TypeAlias = CurrencyTrialBalance  # noqa: Y015
+
+@_typing.final
+class MoneyTrialBalanceRow(_message.Message):
+    """What was debited and credited under one code of the monetary journal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    DEBITS_FIELD_NUMBER: _builtins.int
+    CREDITS_FIELD_NUMBER: _builtins.int
+    code: Global___MoneyCode.ValueType
+    """The code."""
+    debits: _builtins.str
+    """All that was debited."""
+    credits: _builtins.str
+    """All that was credited."""
+    def __init__(
+        self,
+        *,
+        code: Global___MoneyCode.ValueType = ...,
+        debits: _builtins.str = ...,
+        credits: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "credits", b"credits", "debits", b"debits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoneyTrialBalanceRow: _TypeAlias = MoneyTrialBalanceRow  # noqa: Y015
+
+@_typing.final
+class RevenueReportRequest(_message.Message):
+    """What RevenueReport takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """The first instant of the stretch. Required."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """The first instant after it; not in the future, unless absent. Absent: now."""
+
+    def __init__(
+        self,
+        *,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevenueReportRequest: _TypeAlias = RevenueReportRequest  # noqa: Y015
+
+@_typing.final
+class RevenueReportResponse(_message.Message):
+    """What RevenueReport answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___RevenueRow]:
+        """In order of package, then currency; what was granted free last."""
+
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """The first instant of the stretch."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """The first instant after it."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[Global___RevenueRow] | None = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows", "since", b"since", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevenueReportResponse: _TypeAlias = RevenueReportResponse  # noqa: Y015
+
+@_typing.final
+class RevenueRow(_message.Message):
+    """How the deferred revenue of one package moved: opening + sold - recognised - expired - returned - adjusted -
+    transferred = closing. Minor units of the currency, as strings of decimal digits, less than zero with a "-".
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PACKAGE_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    OPENING_FIELD_NUMBER: _builtins.int
+    SOLD_FIELD_NUMBER: _builtins.int
+    RECOGNISED_FIELD_NUMBER: _builtins.int
+    EXPIRED_FIELD_NUMBER: _builtins.int
+    RETURNED_FIELD_NUMBER: _builtins.int
+    ADJUSTED_FIELD_NUMBER: _builtins.int
+    TRANSFERRED_FIELD_NUMBER: _builtins.int
+    CLOSING_FIELD_NUMBER: _builtins.int
+    CREDITS_GRANTED_FIELD_NUMBER: _builtins.int
+    CREDITS_USED_FIELD_NUMBER: _builtins.int
+    CREDITS_EXPIRED_FIELD_NUMBER: _builtins.int
+    package: _builtins.str
+    """What was sold; empty for what was sold without saying as what, and for what was granted free."""
+    currency: _builtins.str
+    """An ISO 4217 code; empty for what was granted free, of which all amounts are zero."""
+    opening: _builtins.str
+    """Deferred before the stretch."""
+    sold: _builtins.str
+    """Paid for lots that were granted."""
+    recognised: _builtins.str
+    """Became revenue, less what was refunded to lots."""
+    expired: _builtins.str
+    """Became breakage."""
+    returned: _builtins.str
+    """Went back to customers; what had become revenue was taken out of `recognised` first."""
+    adjusted: _builtins.str
+    """Was corrected by an administrator."""
+    transferred: _builtins.str
+    """Went to other customers, less what came from them."""
+    closing: _builtins.str
+    """Deferred after the stretch."""
+    credits_granted: _builtins.str
+    """Credits that were granted in the stretch, smallest units of their assets."""
+    credits_used: _builtins.str
+    """Credits that became revenue, less what was refunded."""
+    credits_expired: _builtins.str
+    """Credits that ran out."""
+    def __init__(
+        self,
+        *,
+        package: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        opening: _builtins.str = ...,
+        sold: _builtins.str = ...,
+        recognised: _builtins.str = ...,
+        expired: _builtins.str = ...,
+        returned: _builtins.str = ...,
+        adjusted: _builtins.str = ...,
+        transferred: _builtins.str = ...,
+        closing: _builtins.str = ...,
+        credits_granted: _builtins.str = ...,
+        credits_used: _builtins.str = ...,
+        credits_expired: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjusted", b"adjusted", "closing", b"closing", "credits_expired", b"credits_expired", "credits_granted", b"credits_granted", "credits_used", b"credits_used", "currency", b"currency", "expired", b"expired", "opening", b"opening", "package", b"package", "recognised", b"recognised", "returned", b"returned", "sold", b"sold", "transferred", b"transferred"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevenueRow: _TypeAlias = RevenueRow  # noqa: Y015

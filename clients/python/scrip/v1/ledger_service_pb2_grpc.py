@@ -40,6 +40,16 @@ class LedgerServiceStub(object):
                 request_serializer=scrip_dot_v1_dot_ledger__service__pb2.TrialBalanceRequest.SerializeToString,
                 response_deserializer=scrip_dot_v1_dot_ledger__service__pb2.TrialBalanceResponse.FromString,
                 _registered_method=True)
+        self.MoneyTrialBalance = channel.unary_unary(
+                '/scrip.v1.LedgerService/MoneyTrialBalance',
+                request_serializer=scrip_dot_v1_dot_ledger__service__pb2.MoneyTrialBalanceRequest.SerializeToString,
+                response_deserializer=scrip_dot_v1_dot_ledger__service__pb2.MoneyTrialBalanceResponse.FromString,
+                _registered_method=True)
+        self.RevenueReport = channel.unary_unary(
+                '/scrip.v1.LedgerService/RevenueReport',
+                request_serializer=scrip_dot_v1_dot_ledger__service__pb2.RevenueReportRequest.SerializeToString,
+                response_deserializer=scrip_dot_v1_dot_ledger__service__pb2.RevenueReportResponse.FromString,
+                _registered_method=True)
         self.GetEntry = channel.unary_unary(
                 '/scrip.v1.LedgerService/GetEntry',
                 request_serializer=scrip_dot_v1_dot_ledger__service__pb2.GetEntryRequest.SerializeToString,
@@ -81,6 +91,26 @@ class LedgerServiceServicer(object):
         it has been written yet.
         Writes: nothing.
         Refuses, in this order: INSTANT_IN_FUTURE, ASSET_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MoneyTrialBalance(self, request, context):
+        """Adds up the monetary journal, per currency and code: what customers paid for lots is deferred when they are sold,
+        becomes revenue as they are used and breakage when they run out, and goes back when they are revoked.
+        Writes: nothing.
+        Refuses: INSTANT_IN_FUTURE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevenueReport(self, request, context):
+        """Shows how deferred revenue moved in a stretch of time, per package and currency: opening, sold, recognised, expired,
+        returned, otherwise corrected or moved, closing. What was granted free is shown apart.
+        Writes: nothing.
+        Refuses: INSTANT_IN_FUTURE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,6 +183,16 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     request_deserializer=scrip_dot_v1_dot_ledger__service__pb2.TrialBalanceRequest.FromString,
                     response_serializer=scrip_dot_v1_dot_ledger__service__pb2.TrialBalanceResponse.SerializeToString,
             ),
+            'MoneyTrialBalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.MoneyTrialBalance,
+                    request_deserializer=scrip_dot_v1_dot_ledger__service__pb2.MoneyTrialBalanceRequest.FromString,
+                    response_serializer=scrip_dot_v1_dot_ledger__service__pb2.MoneyTrialBalanceResponse.SerializeToString,
+            ),
+            'RevenueReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevenueReport,
+                    request_deserializer=scrip_dot_v1_dot_ledger__service__pb2.RevenueReportRequest.FromString,
+                    response_serializer=scrip_dot_v1_dot_ledger__service__pb2.RevenueReportResponse.SerializeToString,
+            ),
             'GetEntry': grpc.unary_unary_rpc_method_handler(
                     servicer.GetEntry,
                     request_deserializer=scrip_dot_v1_dot_ledger__service__pb2.GetEntryRequest.FromString,
@@ -212,6 +252,60 @@ class LedgerService(object):
             '/scrip.v1.LedgerService/TrialBalance',
             scrip_dot_v1_dot_ledger__service__pb2.TrialBalanceRequest.SerializeToString,
             scrip_dot_v1_dot_ledger__service__pb2.TrialBalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MoneyTrialBalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scrip.v1.LedgerService/MoneyTrialBalance',
+            scrip_dot_v1_dot_ledger__service__pb2.MoneyTrialBalanceRequest.SerializeToString,
+            scrip_dot_v1_dot_ledger__service__pb2.MoneyTrialBalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevenueReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scrip.v1.LedgerService/RevenueReport',
+            scrip_dot_v1_dot_ledger__service__pb2.RevenueReportRequest.SerializeToString,
+            scrip_dot_v1_dot_ledger__service__pb2.RevenueReportResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,18 @@ class LedgerServiceStub:
     Writes: nothing.
     Refuses, in this order: INSTANT_IN_FUTURE, ASSET_NOT_FOUND.
     """
+    MoneyTrialBalance: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.MoneyTrialBalanceRequest, _ledger_service_pb2.MoneyTrialBalanceResponse]
+    """Adds up the monetary journal, per currency and code: what customers paid for lots is deferred when they are sold,
+    becomes revenue as they are used and breakage when they run out, and goes back when they are revoked.
+    Writes: nothing.
+    Refuses: INSTANT_IN_FUTURE.
+    """
+    RevenueReport: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.RevenueReportRequest, _ledger_service_pb2.RevenueReportResponse]
+    """Shows how deferred revenue moved in a stretch of time, per package and currency: opening, sold, recognised, expired,
+    returned, otherwise corrected or moved, closing. What was granted free is shown apart.
+    Writes: nothing.
+    Refuses: INSTANT_IN_FUTURE.
+    """
     GetEntry: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.GetEntryRequest, _ledger_service_pb2.GetEntryResponse]
     """Shows one entry with its lines.
     Writes: nothing.
@@ -85,6 +97,18 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     it has been written yet.
     Writes: nothing.
     Refuses, in this order: INSTANT_IN_FUTURE, ASSET_NOT_FOUND.
+    """
+    MoneyTrialBalance: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.MoneyTrialBalanceRequest, _ledger_service_pb2.MoneyTrialBalanceResponse]  # type: ignore[assignment]
+    """Adds up the monetary journal, per currency and code: what customers paid for lots is deferred when they are sold,
+    becomes revenue as they are used and breakage when they run out, and goes back when they are revoked.
+    Writes: nothing.
+    Refuses: INSTANT_IN_FUTURE.
+    """
+    RevenueReport: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.RevenueReportRequest, _ledger_service_pb2.RevenueReportResponse]  # type: ignore[assignment]
+    """Shows how deferred revenue moved in a stretch of time, per package and currency: opening, sold, recognised, expired,
+    returned, otherwise corrected or moved, closing. What was granted free is shown apart.
+    Writes: nothing.
+    Refuses: INSTANT_IN_FUTURE.
     """
     GetEntry: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.GetEntryRequest, _ledger_service_pb2.GetEntryResponse]  # type: ignore[assignment]
     """Shows one entry with its lines.
@@ -135,6 +159,30 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         it has been written yet.
         Writes: nothing.
         Refuses, in this order: INSTANT_IN_FUTURE, ASSET_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def MoneyTrialBalance(
+        self,
+        request: _ledger_service_pb2.MoneyTrialBalanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_service_pb2.MoneyTrialBalanceResponse, _abc.Awaitable[_ledger_service_pb2.MoneyTrialBalanceResponse]]:
+        """Adds up the monetary journal, per currency and code: what customers paid for lots is deferred when they are sold,
+        becomes revenue as they are used and breakage when they run out, and goes back when they are revoked.
+        Writes: nothing.
+        Refuses: INSTANT_IN_FUTURE.
+        """
+
+    @_abc_1.abstractmethod
+    def RevenueReport(
+        self,
+        request: _ledger_service_pb2.RevenueReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_service_pb2.RevenueReportResponse, _abc.Awaitable[_ledger_service_pb2.RevenueReportResponse]]:
+        """Shows how deferred revenue moved in a stretch of time, per package and currency: opening, sold, recognised, expired,
+        returned, otherwise corrected or moved, closing. What was granted free is shown apart.
+        Writes: nothing.
+        Refuses: INSTANT_IN_FUTURE.
         """
 
     @_abc_1.abstractmethod

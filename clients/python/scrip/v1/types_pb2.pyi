@@ -302,6 +302,7 @@ class Line(_message.Message):
     CREDIT_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     LOT_ID_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     debit: Global___Code.ValueType
     """The side that is debited."""
     credit: Global___Code.ValueType
@@ -310,6 +311,10 @@ class Line(_message.Message):
     """Smallest units, more than 0."""
     lot_id: _builtins.str
     """The lot it concerns; empty for movements of debt, and for use that a plan covers."""
+    @_builtins.property
+    def cost(self) -> Global___Money:
+        """What of the lot's cost moves with it in the monetary journal. Absent if nothing does."""
+
     def __init__(
         self,
         *,
@@ -317,10 +322,11 @@ class Line(_message.Message):
         credit: Global___Code.ValueType = ...,
         amount: _builtins.int = ...,
         lot_id: _builtins.str = ...,
+        cost: Global___Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "credit", b"credit", "debit", b"debit", "lot_id", b"lot_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "cost", b"cost", "credit", b"credit", "debit", b"debit", "lot_id", b"lot_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -344,6 +350,7 @@ class Lot(_message.Message):
     HELD_FIELD_NUMBER: _builtins.int
     SPENT_FIELD_NUMBER: _builtins.int
     RECLAIMED_FIELD_NUMBER: _builtins.int
+    PACKAGE_FIELD_NUMBER: _builtins.int
     lot_id: _builtins.str
     """Names this lot everywhere in the API."""
     source: Global___Source.ValueType
@@ -360,6 +367,8 @@ class Lot(_message.Message):
     """Of what was granted, what was used, given away or repaid debt, less what was refunded."""
     reclaimed: _builtins.int
     """Of `spent`, what a revocation has made owed."""
+    package: _builtins.str
+    """What it was sold as, such as the name of a package or a plan; empty if that was not said."""
     @_builtins.property
     def effective_at(self) -> _timestamp_pb2.Timestamp:
         """From when on it can be spent."""
@@ -391,10 +400,11 @@ class Lot(_message.Message):
         held: _builtins.int | None = ...,
         spent: _builtins.int | None = ...,
         reclaimed: _builtins.int | None = ...,
+        package: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_held", b"_held", "_reclaimed", b"_reclaimed", "_remaining", b"_remaining", "_spent", b"_spent", "cost", b"cost", "effective_at", b"effective_at", "expires_at", b"expires_at", "held", b"held", "reclaimed", b"reclaimed", "remaining", b"remaining", "spent", b"spent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held", b"_held", "_reclaimed", b"_reclaimed", "_remaining", b"_remaining", "_spent", b"_spent", "cost", b"cost", "effective_at", b"effective_at", "expires_at", b"expires_at", "granted", b"granted", "held", b"held", "lot_id", b"lot_id", "priority", b"priority", "reclaimed", b"reclaimed", "remaining", b"remaining", "scope", b"scope", "source", b"source", "spent", b"spent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held", b"_held", "_reclaimed", b"_reclaimed", "_remaining", b"_remaining", "_spent", b"_spent", "cost", b"cost", "effective_at", b"effective_at", "expires_at", b"expires_at", "granted", b"granted", "held", b"held", "lot_id", b"lot_id", "package", b"package", "priority", b"priority", "reclaimed", b"reclaimed", "remaining", b"remaining", "scope", b"scope", "source", b"source", "spent", b"spent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__held: _TypeAlias = _typing.Literal["held"]  # noqa: Y015
     _WhichOneofArgType__held: _TypeAlias = _typing.Literal["_held", b"_held"]  # noqa: Y015
@@ -604,6 +614,8 @@ class Entry(_message.Message):
         """The account was closed; no lines."""
         KIND_UPDATE: Entry._Kind.ValueType  # 22
         """What is agreed with the customer was changed; no lines."""
+        KIND_ROLL_OVER: Entry._Kind.ValueType  # 23
+        """What had run out of a lot lives on as a new one."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What was done."""
@@ -654,6 +666,8 @@ class Entry(_message.Message):
     """The account was closed; no lines."""
     KIND_UPDATE: Entry.Kind.ValueType  # 22
     """What is agreed with the customer was changed; no lines."""
+    KIND_ROLL_OVER: Entry.Kind.ValueType  # 23
+    """What had run out of a lot lives on as a new one."""
 
     ENTRY_ID_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
@@ -675,6 +689,7 @@ class Entry(_message.Message):
     LOTS_EXPIRE_AT_FIELD_NUMBER: _builtins.int
     PEER_ENTRY_ID_FIELD_NUMBER: _builtins.int
     HOLD_HELD_FIELD_NUMBER: _builtins.int
+    CHARGE_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
     """Names this entry everywhere in the API."""
     seq: _builtins.int
@@ -737,6 +752,10 @@ class Entry(_message.Message):
     def lots_expire_at(self) -> _timestamp_pb2.Timestamp:
         """When lots that had run out, and that a refund extended, run out instead; absent where none was extended."""
 
+    @_builtins.property
+    def charge(self) -> Global___Charge:
+        """How its amount was computed, if the request told usage. Absent: the request named the amount."""
+
     def __init__(
         self,
         *,
@@ -760,13 +779,192 @@ class Entry(_message.Message):
         lots_expire_at: _timestamp_pb2.Timestamp | None = ...,
         peer_entry_id: _builtins.str = ...,
         hold_held: _builtins.int | None = ...,
+        charge: Global___Charge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_hold_held", b"_hold_held", "balance", b"balance", "effective_at", b"effective_at", "hold_expires_at", b"hold_expires_at", "hold_held", b"hold_held", "lots_expire_at", b"lots_expire_at", "memo", b"memo", "recorded_at", b"recorded_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hold_held", b"_hold_held", "balance", b"balance", "charge", b"charge", "effective_at", b"effective_at", "hold_expires_at", b"hold_expires_at", "hold_held", b"hold_held", "lots_expire_at", b"lots_expire_at", "memo", b"memo", "recorded_at", b"recorded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hold_held", b"_hold_held", "balance", b"balance", "effective_at", b"effective_at", "entry_id", b"entry_id", "fingerprint", b"fingerprint", "hash", b"hash", "hold_expires_at", b"hold_expires_at", "hold_held", b"hold_held", "hold_id", b"hold_id", "kind", b"kind", "lines", b"lines", "lots", b"lots", "lots_expire_at", b"lots_expire_at", "memo", b"memo", "operation", b"operation", "peer_entry_id", b"peer_entry_id", "recorded_at", b"recorded_at", "refunds_entry_id", b"refunds_entry_id", "request_id", b"request_id", "revokes_lot_id", b"revokes_lot_id", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hold_held", b"_hold_held", "balance", b"balance", "charge", b"charge", "effective_at", b"effective_at", "entry_id", b"entry_id", "fingerprint", b"fingerprint", "hash", b"hash", "hold_expires_at", b"hold_expires_at", "hold_held", b"hold_held", "hold_id", b"hold_id", "kind", b"kind", "lines", b"lines", "lots", b"lots", "lots_expire_at", b"lots_expire_at", "memo", b"memo", "operation", b"operation", "peer_entry_id", b"peer_entry_id", "recorded_at", b"recorded_at", "refunds_entry_id", b"refunds_entry_id", "request_id", b"request_id", "revokes_lot_id", b"revokes_lot_id", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__hold_held: _TypeAlias = _typing.Literal["hold_held"]  # noqa: Y015
     _WhichOneofArgType__hold_held: _TypeAlias = _typing.Literal["_hold_held", b"_hold_held"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__hold_held) -> _WhichOneofReturnType__hold_held | None: ...
 
 Global___Entry: _TypeAlias = Entry  # noqa: Y015
+
+@_typing.final
+class Usage(_message.Message):
+    """What happened, for a rate card to price."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class DimensionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class QuantitiesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
+    QUANTITIES_FIELD_NUMBER: _builtins.int
+    BUNDLED_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """Who provided it, such as "openai": 1 to 63 characters as of a rate card's name."""
+    operation: _builtins.str
+    """What was done, such as "chat": form as of an `operation`. Lots with a scope and spend limits look at it."""
+    @_builtins.property
+    def dimensions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What else the price may depend on, such as model or resolution; at most 10 pairs. Key as of a rate card's name,
+        value of 1 to 100 printable ASCII characters.
+        """
+
+    @_builtins.property
+    def quantities(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """How much of it, by unit, such as input_token: 0 or more; at most 20."""
+
+    @_builtins.property
+    def bundled(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further operations of the same call, that a bundle prices together with it; at most 20."""
+
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        operation: _builtins.str = ...,
+        dimensions: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        quantities: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        bundled: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundled", b"bundled", "dimensions", b"dimensions", "operation", b"operation", "provider", b"provider", "quantities", b"quantities"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Usage: _TypeAlias = Usage  # noqa: Y015
+
+@_typing.final
+class Charge(_message.Message):
+    """How a price was computed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CARD_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    DISCOUNT_PERCENT_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    card: _builtins.str
+    """The rate card."""
+    version: _builtins.int
+    """Its version."""
+    discount_percent: _builtins.str
+    """The discount that held, in percent. Empty: none."""
+    exact: _builtins.str
+    """The exact amount, a decimal or a fraction such as "1/3", before it was rounded."""
+    amount: _builtins.int
+    """What it came to, smallest units."""
+    @_builtins.property
+    def usage(self) -> Global___Usage:
+        """What was priced. Absent in the answer to a change, whose caller has just told it."""
+
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChargePart]:
+        """One per meter that counted something."""
+
+    def __init__(
+        self,
+        *,
+        card: _builtins.str = ...,
+        version: _builtins.int = ...,
+        usage: Global___Usage | None = ...,
+        parts: _abc.Iterable[Global___ChargePart] | None = ...,
+        discount_percent: _builtins.str = ...,
+        exact: _builtins.str = ...,
+        amount: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "card", b"card", "discount_percent", b"discount_percent", "exact", b"exact", "parts", b"parts", "usage", b"usage", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Charge: _TypeAlias = Charge  # noqa: Y015
+
+@_typing.final
+class ChargePart(_message.Message):
+    """What one meter counted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNIT_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    COUNTED_FIELD_NUMBER: _builtins.int
+    FREE_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
+    unit: _builtins.str
+    """What is counted."""
+    quantity: _builtins.int
+    """As the usage told it."""
+    counted: _builtins.int
+    """After minimum and step."""
+    free: _builtins.int
+    """Of what is counted, what the allowance covered."""
+    before: _builtins.int
+    """What the period had before: the account's quantity under this card and unit. 0 for a meter without a period."""
+    exact: _builtins.str
+    """Its part of the exact amount, before minimum and discount."""
+    def __init__(
+        self,
+        *,
+        unit: _builtins.str = ...,
+        quantity: _builtins.int = ...,
+        counted: _builtins.int = ...,
+        free: _builtins.int = ...,
+        before: _builtins.int = ...,
+        exact: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before", b"before", "counted", b"counted", "exact", b"exact", "free", b"free", "quantity", b"quantity", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChargePart: _TypeAlias = ChargePart  # noqa: Y015

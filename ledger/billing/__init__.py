@@ -1,0 +1,398 @@
+"""Billing: what is on sale, orders and what their payment does to the books, events, subscriptions, recharges."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+import structlog
+from sqlalchemy import Connection
+
+from ledger.billing.catalogue import Shelf
+from ledger.billing.lists import EventPage, Lists, OrderPage, SubscriptionPage
+from ledger.billing.reading import Found, find, names_learned, own_names
+from ledger.billing.recharging import Recharging
+from ledger.billing.records import (
+    Write,
+    add_event,
+    keep_order,
+    keep_refs,
+    known_meanwhile,
+    mark_event,
+    owners_of,
+    read_alarms,
+    read_customer,
+    read_due_orders,
+    read_event,
+    read_order,
+    read_package,
+    read_pending_events,
+    read_plan,
+    take_alarm,
+    wake_known,
+)
+from ledger.billing.settling import Settling, Submit, follow_recharge
+from ledger.database import Database, DatabaseUnavailableError
+from ledger.fields import MalformedError, bad_memo, bad_reason, check
+from ledger.model import NO_MEMO, Memo
+from ledger.outcome import Reason, Refused
+from ledger.sales.catalogue import Checkout
+from ledger.sales.facts import InvoicePaid, Paid, Reading
+from ledger.sales.model import Customer, EventState, Order, OrderKind, OrderState, SaleRules, StripeEvent, Subscription
+from ledger.sales.selling import Unknown, checkout_order_id, for_package
+from ledger.writer import NotDoneError, StaleError, StoppingError, decided_again
+
+__all__ = ["Billing", "EventPage", "MadeOrder", "OrderPage", "SubscriptionPage"]
+
+# How long what belongs to nothing known is no reason for alarm.
+STRANGE_FOR: Final = timedelta(minutes=1)
+# An order that could not be settled, for a reason that nobody has thought of.
+LOOK_AT_BROKEN_AFTER: Final = timedelta(hours=1)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeOrder:
+    """An order, and whether an earlier request had done what was asked."""
+
+    order: Order
+    replayed: bool
+
+
+class Billing(Shelf, Recharging, Lists):
+    """Made by Ledger.billing(rules). Safe to use from many threads, and by many servers on one database.
+
+    Every method raises what Ledger.execute raises if the database does not confirm; it may be repeated then.
+    """
+
+    def __init__(self, database: Database, submit: Submit, clock: Callable[[], datetime], rules: SaleRules) -> None:
+        settling = Settling(database, submit, clock, rules)
+        Shelf.__init__(self, database, settling)
+        Recharging.__init__(self, database, settling)
+        Lists.__init__(self, database)
+        self._database, self._settling, self._clock, self._rules = database, settling, clock, rules
+
+    def create_checkout(self, checkout: Checkout) -> MadeOrder | Refused:
+        """Writes the order of a checkout, before anybody is asked for money. Its order_id follows from the request.
+
+        An order that is new, or that has no stripe_id yet, is to be taken to the provider next; then `name_order`.
+
+        refuses   REQUEST_ID_REUSED, PACKAGE_NOT_FOUND, PLAN_NOT_FOUND, in that order
+        """
+        return decided_again(lambda: self._create_checkout(checkout))
+
+    def _create_checkout(self, checkout: Checkout) -> MadeOrder | Refused:
+        name = checkout_order_id(checkout)
+        with self._database.read() as connection:
+            known = read_order(connection, name)
+            package = read_package(connection, checkout.tenant, checkout.package)
+            plan = read_plan(connection, checkout.tenant, checkout.plan)
+        if known is not None:
+            return _repeated(known, checkout)
+        order = Order(
+            tenant=checkout.tenant,
+            order_id=name,
+            kind=OrderKind.SUBSCRIBE if checkout.plan else OrderKind.CHECKOUT,
+            account_id=checkout.account_id,
+            plan=checkout.plan,
+            asked=checkout,
+            price=None,
+            livemode=self._rules.livemode,
+            created_at=self._clock(),
+        )
+        if checkout.package:
+            if package is None or not package.active:
+                return Refused(reason=Reason.PACKAGE_NOT_FOUND, figures={"package": checkout.package})
+            order = for_package(order, package)
+        elif plan is None or not plan.value.active:
+            return Refused(reason=Reason.PLAN_NOT_FOUND, figures={"plan": checkout.plan})
+        else:
+            order = replace(order, stripe_price=plan.value.stripe_prices[0])
+        self._settling.write(lambda connection: keep_order(connection, order))
+        return MadeOrder(order=replace(order, version=1), replayed=False)
+
+    def name_order(
+        self, tenant: str, order_id: str, *, stripe_id: str, url: str = "", refs: tuple[str, ...] = ()
+    ) -> Order | Refused:
+        """Notes what the provider calls an order, and where the customer pays it.
+
+        refuses   ORDER_NOT_FOUND
+        """
+
+        def name() -> Order | Refused:
+            order = self.order(tenant, order_id)
+            if isinstance(order, Refused):
+                return order
+            named = replace(order, stripe_id=order.stripe_id or stripe_id, url=url or order.url)
+            names = own_names(order, Reading(refs=(stripe_id, *refs)))
+
+            def write(connection: Connection) -> None:
+                keep_order(connection, named)
+                keep_refs(connection, names, order_id)
+
+            self._settling.write(write)
+            return replace(named, version=named.version + 1)
+
+        return decided_again(name)
+
+    def order(self, tenant: str, order_id: str) -> Order | Refused:
+        """One order.
+
+        refuses   ORDER_NOT_FOUND
+        """
+        with self._database.read() as connection:
+            order = read_order(connection, order_id)
+        if order is None or order.tenant != tenant:
+            return Refused(reason=Reason.ORDER_NOT_FOUND, figures={"order_id": order_id})
+        return order
+
+    def fulfil(self, tenant: str, order_id: str, memo: Memo) -> MadeOrder | Refused:
+        """Grants what an order sold, by an administrator's word.
+
+        refuses   ORDER_NOT_FOUND, ORDER_NOT_FULFILLABLE, and what Grant refuses
+        raises    MalformedError unless the memo says who and why
+        """
+        check(*bad_memo(memo), *bad_reason(memo))
+        return decided_again(lambda: self._fulfil(tenant, order_id, memo))
+
+    def _fulfil(self, tenant: str, order_id: str, memo: Memo) -> MadeOrder | Refused:
+        order = self.order(tenant, order_id)
+        if isinstance(order, Refused):
+            return order
+        if order.granted and order.fulfilled_by != NO_MEMO:
+            # Said before; what went back since is another matter.
+            return MadeOrder(order=order, replayed=True)
+        if order.kind is OrderKind.SUBSCRIBE or order.state in {OrderState.RETURNED, OrderState.PARTLY_RETURNED}:
+            figures = {"order_id": order_id, "state": order.state.value}
+            return Refused(reason=Reason.ORDER_NOT_FULFILLABLE, figures=figures)
+        if order.granted:
+            return MadeOrder(order=order, replayed=True)
+        by_hand = order if order.fulfilled_by != NO_MEMO else replace(order, fulfilled_by=memo)
+        settled = self._settling.settle(by_hand)
+        return settled if isinstance(settled, Refused) else MadeOrder(order=settled, replayed=False)
+
+    def apply_event(self, reading: Reading) -> StripeEvent | Refused:
+        """Learns what an event says and does what follows, in as many transactions as that takes.
+
+        The last of them marks the event as APPLIED or SET_ASIDE.
+
+        refuses   EVENT_NOT_FOUND
+        """
+        event = self.event(reading.event_id)
+        if isinstance(event, Refused):
+            return event
+        self.learn(reading)
+        return self.event(reading.event_id)
+
+    def learn(self, reading: Reading) -> Order | Subscription | Refused | None:
+        """The same of what was read otherwise: by asking the provider, or from its answer.
+
+        Answers the order or the subscription it is about, as it is then; None: it is about nothing known.
+
+        refuses   what the books refuse
+        """
+        return decided_again(lambda: self._apply(reading))
+
+    def _apply(self, reading: Reading) -> Order | Subscription | Refused | None:
+        with self._database.read() as connection:
+            found = find(connection, reading, self._clock(), self._rules)
+        if isinstance(found, Unknown):
+            # What belongs to nothing known often does a moment later: a payment comes before the invoice it pays.
+            self._set_aside(reading.event_id, found.why, found.refs, self._clock() + STRANGE_FOR)
+            return None
+        try:
+            return self._settled(reading, found)
+        except MalformedError as error:
+            # Such as more credits than any account can have, by a quantity that someone mistyped.
+            self._set_aside(reading.event_id, f"It asks for what cannot be: {error}.", ())
+            return None
+
+    def _settled(self, reading: Reading, found: Found) -> Order | Subscription | Refused | None:
+        first: list[Write] = [names_learned(found, reading)]
+        done = self._done(reading, found)
+        if found.subscription is not None:
+            covered = self._settling.cover(found.subscription, [] if found.order is not None else [*first, *done])
+            if isinstance(covered, Refused):
+                # Neither is written, so no name may belong to them.
+                nothing = replace(found, order=None, subscription=None)
+                return self._put_off(reading, nothing, covered, [names_learned(nothing, reading)])
+            if found.order is None:
+                return covered
+        if found.order is None:
+            self._settling.write(*first, *done)
+            return None
+        settled = self._settling.settle(found.order, first, done)
+        if isinstance(settled, Refused):
+            return self._put_off(reading, found, settled, first)
+        tells_of_money = any(isinstance(fact, Paid | InvoicePaid) for fact in reading.facts)
+        if tells_of_money and settled.state is OrderState.MISMATCHED:
+            told = {"order_id": settled.order_id, "event_id": reading.event_id, "why": settled.why}
+            log.error("stripe_payment_mismatched", **told)
+        return settled
+
+    def _done(self, reading: Reading, found: Found) -> list[Write]:
+        if not reading.event_id:
+            return []
+        owner = "" if found.order is None else found.order.order_id
+        return [lambda connection: mark_event(connection, reading.event_id, EventState.APPLIED, order_id=owner)]
+
+    def _put_off(self, reading: Reading, found: Found, refused: Refused, first: list[Write]) -> Refused:
+        """What the books refuse has to be looked at by someone; what the event told is known all the same."""
+        figures = ", ".join(f"{name} {figure}" for name, figure in refused.figures.items())
+        why = f"The books refuse it: {refused.reason.value} ({figures})."
+        order, name = found.order, reading.event_id
+
+        def write(connection: Connection) -> None:
+            if order is not None:
+                # If it has gone on since, by what was done of it or by what others learned, it is decided again.
+                keep_order(connection, replace(order, why=why, look_again_at=None))
+                follow_recharge(connection, order, self._clock(), is_refused=True)
+            for one in first:
+                one(connection)
+            if name:
+                owner = "" if order is None else order.order_id
+                mark_event(connection, name, EventState.SET_ASIDE, order_id=owner, why=why)
+
+        self._settling.write(write)
+        return refused
+
+    def settle_due(self, limit: int = 100) -> tuple[Order, ...]:
+        """Does what of orders could not be done before and may be now; returns those it looked at."""
+        now = self._clock()
+        with self._database.read() as connection:
+            due = read_due_orders(connection, now, limit)
+            is_overtaken = bool(known_meanwhile(connection, now))
+        if is_overtaken:
+            self._settling.write(lambda connection: wake_known(connection, now))
+        found = [self._settle_alone(name) for name in due]
+        return tuple(order for order in found if order is not None)
+
+    def _settle_alone(self, order_id: str) -> Order | None:
+        """Whatever is wrong with one order does not keep others waiting."""
+        try:
+            return decided_again(partial(self._settle_again, order_id))
+        except (DatabaseUnavailableError, StoppingError):
+            raise
+        except NotDoneError as error:
+            log.warning("order_not_settled", order_id=order_id, why=str(error))
+        except Exception:
+            log.exception("order_broke", order_id=order_id)
+            with suppress(NotDoneError):
+                return decided_again(partial(self._put_off_broken, order_id))
+        return None
+
+    def _put_off_broken(self, order_id: str) -> Order | None:
+        with self._database.read() as connection:
+            order = read_order(connection, order_id)
+        if order is None:
+            return None
+        later = self._clock() + LOOK_AT_BROKEN_AFTER
+        put_off = replace(
+            order, why="It could not be settled; the log has more under order_broke.", look_again_at=later
+        )
+        self._settling.write(lambda connection: keep_order(connection, put_off))
+        return put_off
+
+    def _settle_again(self, order_id: str) -> Order | None:
+        with self._database.read() as connection:
+            order = read_order(connection, order_id)
+        if order is None:
+            return None
+        settled = self._settling.settle(order)
+        if isinstance(settled, Refused):
+            why = f"The books refuse it: {settled.reason.value}."
+            put_off = replace(order, why=why, look_again_at=None)
+            self._settling.write(lambda connection: keep_order(connection, put_off))
+            log.error("order_not_settled", order_id=order_id, why=why)
+            return put_off
+        return settled
+
+    def store_event(self, event: StripeEvent) -> bool:
+        """Stores an event as RECEIVED; False, and nothing is changed, if it was stored before."""
+        with self._database.read() as connection:
+            if read_event(connection, event.event_id) is not None:
+                return False
+        is_new = [False]
+
+        def write(connection: Connection) -> None:
+            is_new[0] = add_event(connection, event)
+
+        self._settling.write(write)
+        return is_new[0]
+
+    def pending_events(self, limit: int = 100) -> tuple[StripeEvent, ...]:
+        """Those that are RECEIVED, oldest first."""
+        with self._database.read() as connection:
+            return tuple(read_pending_events(connection, limit))
+
+    def event(self, event_id: str) -> StripeEvent | Refused:
+        """One event.
+
+        refuses   EVENT_NOT_FOUND
+        """
+        with self._database.read() as connection:
+            event = read_event(connection, event_id)
+        return event or Refused(reason=Reason.EVENT_NOT_FOUND, figures={"event_id": event_id})
+
+    def ignore_event(self, event_id: str) -> StripeEvent | Refused:
+        """Marks an event as IGNORED: it changes nothing here.
+
+        refuses   EVENT_NOT_FOUND
+        """
+        self._settling.write(lambda connection: mark_event(connection, event_id, EventState.IGNORED))
+        return self.event(event_id)
+
+    def set_event_aside(self, event_id: str, why: str, refs: tuple[str, ...] = ()) -> StripeEvent | Refused:
+        """Marks an event as SET_ASIDE; it is RECEIVED again once one of these refs is known.
+
+        refuses   EVENT_NOT_FOUND
+        """
+        event = self.event(event_id)
+        if isinstance(event, Refused):
+            return event
+        decided_again(lambda: self._set_aside(event_id, why, refs))
+        return self.event(event_id)
+
+    def alarms_due(self, limit: int = 100) -> tuple[StripeEvent, ...]:
+        """What still belongs to nothing known; each is answered once, of however many servers, to be told of."""
+        with self._database.read() as connection:
+            due = read_alarms(connection, self._clock(), limit)
+        taken: list[StripeEvent] = []
+
+        def write(connection: Connection) -> None:
+            # Called again, it begins again.
+            taken[:] = [event for event in due if take_alarm(connection, event)]
+
+        if due:
+            self._settling.write(write)
+        return tuple(taken)
+
+    def _set_aside(self, event_id: str, why: str, refs: tuple[str, ...], alarm_at: datetime | None = None) -> None:
+        if not event_id:
+            return
+
+        def write(connection: Connection) -> None:
+            if owners_of(connection, refs):
+                raise StaleError("what it waits for is known by now")
+            mark_event(connection, event_id, EventState.SET_ASIDE, why=why, waits=refs, alarm_at=alarm_at)
+
+        self._settling.write(write)
+
+    def customer(self, tenant: str, account_id: str) -> Customer | None:
+        """As whom the provider knows an account; None if it does not."""
+        with self._database.read() as connection:
+            known = read_customer(connection, tenant, account_id)
+        return None if known is None else known.value
+
+
+def _repeated(known: Order, checkout: Checkout) -> MadeOrder | Refused:
+    """The answer to a request_id that was used before."""
+    names = ("package", "plan", "success_url", "cancel_url", "save_payment_method")
+    differ = [name for name in names if known.asked is None or getattr(known.asked, name) != getattr(checkout, name)]
+    if differ:
+        figures = {"request_id": checkout.request_id, "order_id": known.order_id, "fields": ",".join(sorted(differ))}
+        return Refused(reason=Reason.REQUEST_ID_REUSED, figures=figures)
+    return MadeOrder(order=known, replayed=True)

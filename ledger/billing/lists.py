@@ -1,0 +1,150 @@
+"""Lists of what there is, in pages, newest first."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeVar
+
+from sqlalchemy import Connection
+
+from ledger.billing.records import Place, read_events, read_orders, read_subscriptions
+from ledger.chain import instant_text
+from ledger.database import Database
+from ledger.fields import check_account_part, check_page_size
+from ledger.ids import parse_place_token, place_token
+from ledger.outcome import Reason, Refused
+from ledger.sales.model import EventState, Order, StripeEvent, Subscription
+
+PAGE_SIZE_DEFAULT: Final = 50
+PAGE_SIZE_MAX: Final = 500
+
+_Listed = TypeVar("_Listed", Order, StripeEvent, Subscription)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderPage:
+    """Some orders, newest first; next_page_token is empty on the last page."""
+
+    orders: tuple[Order, ...]
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionPage:
+    """Some subscriptions, newest first; next_page_token is empty on the last page."""
+
+    subscriptions: tuple[Subscription, ...]
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventPage:
+    """Some events, newest first; next_page_token is empty on the last page."""
+
+    events: tuple[StripeEvent, ...]
+    next_page_token: str
+
+
+class Lists:
+    """What was ordered, subscribed to and told. A page begins after the last one shown, whatever came since."""
+
+    def __init__(self, database: Database) -> None:
+        self._listed = database
+
+    def orders(
+        self, tenant: str, account_id: str = "", *, page_size: int = 0, page_token: str = ""
+    ) -> OrderPage | Refused:
+        """Of one customer, unless that is empty.
+
+        refuses   INVALID_PAGE_TOKEN
+        raises    MalformedError
+        """
+        check_account_part(tenant, account_id or None, None)
+        found = self._page(
+            ("orders", tenant, account_id),
+            page_size,
+            page_token,
+            read=lambda connection, before, limit: read_orders(connection, tenant, account_id, before, limit),
+            name_of=lambda order: order.order_id,
+        )
+        return found if isinstance(found, Refused) else OrderPage(orders=found[0], next_page_token=found[1])
+
+    def subscriptions(
+        self, tenant: str, account_id: str = "", *, page_size: int = 0, page_token: str = ""
+    ) -> SubscriptionPage | Refused:
+        """Of one customer, unless that is empty.
+
+        refuses   INVALID_PAGE_TOKEN
+        raises    MalformedError
+        """
+        check_account_part(tenant, account_id or None, None)
+        found = self._page(
+            ("subscriptions", tenant, account_id),
+            page_size,
+            page_token,
+            read=lambda connection, before, limit: read_subscriptions(connection, tenant, account_id, before, limit),
+            name_of=lambda subscription: subscription.subscription,
+        )
+        return (
+            found if isinstance(found, Refused) else SubscriptionPage(subscriptions=found[0], next_page_token=found[1])
+        )
+
+    def events(
+        self, state: EventState | None = None, *, page_size: int = 0, page_token: str = ""
+    ) -> EventPage | Refused:
+        """Of one state, or all.
+
+        refuses   INVALID_PAGE_TOKEN
+        raises    MalformedError
+        """
+        found = self._page(
+            ("stripe_events", "" if state is None else state.value),
+            page_size,
+            page_token,
+            read=lambda connection, before, limit: read_events(connection, state, before, limit),
+            name_of=lambda event: event.event_id,
+        )
+        return found if isinstance(found, Refused) else EventPage(events=found[0], next_page_token=found[1])
+
+    def _page(
+        self,
+        filters: tuple[str, ...],
+        page_size: int,
+        page_token: str,
+        *,
+        read: Callable[[Connection, Place | None, int], list[_Listed]],
+        name_of: Callable[[_Listed], str],
+    ) -> tuple[tuple[_Listed, ...], str] | Refused:
+        """What is on a page, and the token of the next."""
+        before, size = _beginning(filters, page_size, page_token)
+        if isinstance(before, Refused):
+            return before
+        with self._listed.read() as connection:
+            # One more, to know whether there is another page.
+            found = read(connection, before, size + 1)
+        return tuple(found[:size]), _continuation(filters, found, size, name_of)
+
+
+def _beginning(filters: tuple[str, ...], page_size: int, token: str) -> tuple[Place | Refused | None, int]:
+    """What a page comes after, None at the newest, and how many it may have; refuses INVALID_PAGE_TOKEN."""
+    check_page_size(page_size)
+    size = min(page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
+    if not token:
+        return None, size
+    at, _, name = (parse_place_token(filters, token) or "").partition(" ")
+    if not name:
+        return Refused(reason=Reason.INVALID_PAGE_TOKEN, figures={}), size
+    return (datetime.fromisoformat(at), name), size
+
+
+def _continuation(
+    filters: tuple[str, ...], found: Sequence[_Listed], size: int, name_of: Callable[[_Listed], str]
+) -> str:
+    """The token of the page after one; empty if that was the last.
+
+    found   one more than the page has if there is another
+    """
+    if len(found) <= size:
+        return ""
+    last = found[size - 1]
+    return place_token(filters, f"{instant_text(last.created_at)} {name_of(last)}")

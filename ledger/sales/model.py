@@ -1,0 +1,442 @@
+"""The values of sales: orders, subscriptions, customers, events."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from ledger.administration import SpentPart
+from ledger.model import NO_MEMO, AccountName, Memo, Money
+from ledger.sales.catalogue import Checkout, Granted, Rollover
+from ledger.sales.facts import DisputeSeen, DisputeStatus, NotPaid, Paid, RefundSeen, RefundStatus, SubscriptionState
+
+
+class OrderKind(StrEnum):
+    """By what money is asked."""
+
+    CHECKOUT = "checkout"
+    INVOICE = "invoice"
+    RECHARGE = "recharge"
+    SUBSCRIBE = "subscribe"
+
+    @property
+    def prefix(self) -> str:
+        """How the provider's names begin of what such an order is there: cs of cs_…, a session."""
+        return _PREFIXES[self]
+
+
+_PREFIXES: Final = {
+    OrderKind.CHECKOUT: "cs",
+    OrderKind.SUBSCRIBE: "cs",
+    OrderKind.INVOICE: "in",
+    OrderKind.RECHARGE: "pi",
+}
+
+
+class OrderState(StrEnum):
+    """How an order stands; see Order.State in the contract."""
+
+    OPEN = "open"
+    FULFILLED = "fulfilled"
+    FAILED = "failed"
+    PARTLY_RETURNED = "partly_returned"
+    RETURNED = "returned"
+    DISPUTED = "disputed"
+    MISMATCHED = "mismatched"
+
+
+class EventState(StrEnum):
+    """What became of an event."""
+
+    RECEIVED = "received"
+    APPLIED = "applied"
+    IGNORED = "ignored"
+    SET_ASIDE = "set_aside"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaleRules:
+    """What is the same for all sales of a server.
+
+    livemode   True: real money is expected; what was paid in the other mode is a mismatch
+    returned   what becomes of spent credits whose money went back: OWE or WRITE_OFF
+    """
+
+    livemode: bool = False
+    returned: SpentPart = SpentPart.OWE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """For what credits of a paid period are granted: all of it, or a month of it."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sold:
+    """Credits that an order grants, as one lot, once it is paid.
+
+    name           of its own within the order: the asset, and what tells it from others of that asset
+    credits        smallest units, > 0
+    is_bonus       free on top: it is granted as a promotion, and only what is unspent of it is taken back
+    cost           its part of what is paid, minor units; None: nothing
+    effective_at   None: at once
+    expires_at     None, without ttl: never
+    stretch        of an invoice, what it is granted for; None: it is of no period
+    rollover       what of it lives on in the next stretch, if that is paid too; None: nothing
+    """
+
+    name: str
+    asset: str
+    credits: int
+    is_bonus: bool = False
+    cost: int | None = None
+    effective_at: datetime | None = None
+    expires_at: datetime | None = None
+    ttl: timedelta | None = None
+    stretch: Stretch | None = None
+    rollover: Rollover | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """All that is known of an order's payment: the facts, merged.
+
+    paid             the first that is as ordered; if none is, the first
+    not_paid         why it was not paid, for good; what was paid all the same counts
+    refunds          one per refund, by name
+    refunded_in_all  the most that was ever told of all refunds together, minor units
+    disputes         one per dispute, by name
+    """
+
+    paid: Paid | None = None
+    not_paid: NotPaid | None = None
+    refunds: tuple[RefundSeen, ...] = ()
+    refunded_in_all: int = 0
+    disputes: tuple[DisputeSeen, ...] = ()
+
+    def returned(self, paid: int) -> int:
+        """How much of the money went back, by refunds and disputes, minor units; at most what was paid."""
+        failed = sum(one.amount for one in self.refunds if one.status in _CAME_TO_NOTHING)
+        refunded = sum(one.amount for one in self.refunds if one.status not in _CAME_TO_NOTHING)
+        lost = sum(one.amount for one in self.disputes if has_taken_money(one))
+        return min(paid, max(refunded, self.refunded_in_all - failed) + lost)
+
+    @property
+    def open_disputes(self) -> tuple[DisputeSeen, ...]:
+        """Those of which nobody knows yet who gets the money."""
+        return tuple(one for one in self.disputes if is_undecided(one))
+
+
+def has_taken_money(dispute: DisputeSeen) -> bool:
+    """True if the bank has the disputed money: the dispute is lost, or the bank took the money and has it still."""
+    if dispute.status is DisputeStatus.OPEN:
+        return dispute.withdrawn and not dispute.reinstated
+    return dispute.status is DisputeStatus.LOST
+
+
+def is_undecided(dispute: DisputeSeen) -> bool:
+    """True if the money is neither taken nor given back yet."""
+    return dispute.status is DisputeStatus.OPEN and not dispute.withdrawn and not dispute.reinstated
+
+
+_CAME_TO_NOTHING: Final = frozenset({RefundStatus.FAILED, RefundStatus.CANCELED})
+NOTHING_KNOWN: Final = Payment()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostedLot:
+    """A lot that an order has made.
+
+    sold         the name of what it is of
+    lot          its number in the account
+    credits      smallest units
+    revoked      of them, what was taken back since
+    written_off  of what was taken back, what was spent and is written off
+    """
+
+    sold: str
+    lot: int
+    credits: int
+    revoked: int = 0
+    written_off: int = 0
+
+    @property
+    def outstanding(self) -> int:
+        """What of it the customer has, or had and used."""
+        return self.credits - self.revoked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostedHold:
+    """A hold on a lot while a dispute is open.
+
+    dispute   which
+    sold      the name of what is held
+    lot       of which lot
+    hold      its number in the account
+    amount    what was to be held, smallest units, less may have been there; None: something has been given back since
+    """
+
+    dispute: str
+    sold: str
+    lot: int
+    hold: int
+    amount: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """What was granted of an asset for each stretch of a period.
+
+    credits   smallest units, 0 or more
+    """
+
+    asset: str
+    credits: int
+    granted: Granted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """What a subscription is for: so many of a price, as the plan was when it was sold.
+
+    price   the provider's name: price_…
+    rates   what it grants, in the plan's order; of what was changed at renewal, what was there before still is
+    """
+
+    price: str
+    quantity: int
+    rates: tuple[Rate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaidPeriod:
+    """A period of a subscription that a regular line of an invoice paid for.
+
+    order_id   of the invoice
+    plan       whose it was
+    items      for what it was paid
+    """
+
+    order_id: str
+    plan: str
+    start: datetime
+    end: datetime
+    items: tuple[Item, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """A change of a subscription in mid-period, as an invoice told of it.
+
+    order_id   of the invoice
+    at, end    when it happened, and the end of the period
+    removed    items that there were
+    added      items that there are since
+    """
+
+    order_id: str
+    at: datetime
+    end: datetime
+    removed: tuple[Item, ...]
+    added: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenBack:
+    """What an invoice for less takes back of what earlier ones granted for a stretch, as far as it is unspent.
+
+    credits   smallest units, > 0
+    orders    those of the earlier ones, the newest first
+    """
+
+    asset: str
+    stretch: Stretch
+    credits: int
+    orders: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Something that money was asked for; it keeps what it sold, as sold.
+
+    request_id      of a checkout; empty for others
+    asked           what the checkout asked for; None for others
+    title           what the customer is shown of it, as it was when it was made; empty for plans
+    stripe_price    what the provider is asked for, of a plan: price_…; empty for others
+    price           what was asked for; None for SUBSCRIBE, whose price is the provider's
+    livemode        whether real money was asked for
+    sold            what it grants once it is paid; nothing for SUBSCRIBE
+    taken_back      what it takes back once it is paid, of a change to less in mid-period
+    period          of an invoice: what its regular line paid for; None: it has none
+    changes         of an invoice: the changes in mid-period that it is for
+    stripe_id       what the provider calls it: session, invoice or payment intent; empty until it has a name
+    url             where the customer pays; empty unless it is an open checkout
+    subscription    whose invoice it is; empty for others
+    asset           of a recharge, what was to be recharged; empty for others
+    payment         what is known of its payment
+    granted         what it sold was granted
+    lots            those it made, in order
+    holds           those of open disputes
+    done            what of it is done for good: what it took back, and what it carried over
+    steps           how many batches it took so far; numbers their request_ids
+    fulfilled_by    who granted it by hand, and why; NO_MEMO if nobody did
+    look_again_at   when it has to be looked at again, because something of it cannot be done yet; None: not at all
+    why             what keeps it from being settled, for whoever has to look at it; empty if nothing does
+    version         how often it was changed
+    """
+
+    tenant: str
+    order_id: str
+    kind: OrderKind
+    account_id: str
+    package: str = ""
+    plan: str = ""
+    asked: Checkout | None = None
+    title: str = ""
+    stripe_price: str = ""
+    price: Money | None
+    livemode: bool
+    sold: tuple[Sold, ...] = ()
+    taken_back: tuple[TakenBack, ...] = ()
+    period: PaidPeriod | None = None
+    changes: tuple[Changed, ...] = ()
+    created_at: datetime
+    stripe_id: str = ""
+    payment_intent: str = ""
+    url: str = ""
+    subscription: str = ""
+    asset: str = ""
+    payment: Payment = NOTHING_KNOWN
+    granted: bool = False
+    lots: tuple[PostedLot, ...] = ()
+    holds: tuple[PostedHold, ...] = ()
+    done: tuple[str, ...] = ()
+    steps: int = 0
+    fulfilled_by: Memo = NO_MEMO
+    look_again_at: datetime | None = None
+    why: str = ""
+    version: int = 0
+
+    @property
+    def received(self) -> Money | None:
+        """What was paid as ordered; by an administrator's word, the price. None: nothing."""
+        paid = self.payment.paid
+        if paid is not None and self.is_matched_by(paid):
+            return paid.money
+        return None if self.fulfilled_by == NO_MEMO else self.price
+
+    @property
+    def returned(self) -> int:
+        """What of it went back, minor units."""
+        return 0 if self.received is None else self.payment.returned(self.whole)
+
+    @property
+    def whole(self) -> int:
+        """All of the money of which some may go back, minor units; what was granted by hand may be paid otherwise."""
+        whole = self.received if self.payment.paid is None else self.payment.paid.money
+        return 0 if whole is None else whole.minor_units
+
+    @property
+    def state(self) -> OrderState:
+        """How it stands."""
+        received = self.received
+        if received is None:
+            if self.payment.paid is not None:
+                return OrderState.MISMATCHED
+            return OrderState.OPEN if self.payment.not_paid is None else OrderState.FAILED
+        if not self.granted:
+            return OrderState.OPEN
+        if self.payment.open_disputes:
+            return OrderState.DISPUTED
+        if self.returned == 0:
+            return OrderState.FULFILLED
+        return OrderState.RETURNED if self.returned == self.whole else OrderState.PARTLY_RETURNED
+
+    def account(self, asset: str) -> AccountName:
+        """The customer's account in an asset."""
+        return AccountName(tenant=self.tenant, account_id=self.account_id, asset=asset)
+
+    def is_matched_by(self, paid: Paid) -> bool:
+        """True if that is what was asked for."""
+        return paid.livemode == self.livemode and (self.price is None or paid.money == self.price)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """A customer's subscription.
+
+    subscription   the provider's name: sub_…
+    plan           the plan it is for; empty if its price belongs to none
+    state          by the newest event
+    seen_at, event when that event was made, and its name
+    periods        those that were paid, by their beginning
+    changes        those in mid-period, by when they happened
+    unlimited      the assets whose use it covers at the moment, as posted
+    """
+
+    tenant: str
+    subscription: str
+    account_id: str
+    plan: str = ""
+    state: SubscriptionState
+    seen_at: datetime
+    event: str
+    created_at: datetime
+    periods: tuple[PaidPeriod, ...] = ()
+    changes: tuple[Changed, ...] = ()
+    unlimited: tuple[str, ...] = ()
+    steps: int = 0
+    version: int = 0
+
+    @property
+    def paid_until(self) -> datetime | None:
+        """The end of the last period that was paid; None if none was."""
+        return max((period.end for period in self.periods), default=None)
+
+    def account(self, asset: str) -> AccountName:
+        """The customer's account in an asset."""
+        return AccountName(tenant=self.tenant, account_id=self.account_id, asset=asset)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Customer:
+    """As whom the provider knows an account.
+
+    customer         cus_…
+    payment_method   pm_…, one that may be charged without asking; empty: none
+    """
+
+    tenant: str
+    account_id: str
+    customer: str
+    payment_method: str
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StripeEvent:
+    """An event that the provider sent.
+
+    event_id     evt_…
+    type         such as "checkout.session.completed"
+    payload      its JSON text, as received
+    why          why it was set aside; else empty
+    created_at   when the provider made it
+    alarm_at     when somebody has to be told that it belongs to nothing known; None: nobody
+    order_id     the order it belongs to; empty if that is not known, or if it is of a subscription alone
+    """
+
+    event_id: str
+    type: str
+    payload: str
+    livemode: bool
+    state: EventState = EventState.RECEIVED
+    why: str = ""
+    created_at: datetime
+    received_at: datetime
+    alarm_at: datetime | None = None
+    order_id: str = ""

@@ -1,0 +1,410 @@
+"""What an order has still to do to the books: the difference between what should be posted and what is.
+
+Nothing here is driven by events. What is known of the payment says what the customer should have; what differs from
+what is posted is posted, as one atomic batch after the other, until nothing differs. So an order that is as it should
+be posts nothing, however often it is looked at.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Final
+
+from ledger.administration import HoldLot, Revoke, RollOver, SpentPart
+from ledger.chart import Source
+from ledger.fields import ID_LENGTH_MAX
+from ledger.ids import AccountKey
+from ledger.model import NO_MEMO, Hold, Lot, Memo, Money
+from ledger.operations import Grant, OpenAccount, Release
+from ledger.sales.catalogue import Rollover
+from ledger.sales.model import (
+    Order,
+    OrderKind,
+    OrderState,
+    PostedHold,
+    PostedLot,
+    SaleRules,
+    Sold,
+    TakenBack,
+    has_taken_money,
+)
+from ledger.sales.steps import Post, Posts, Step
+
+# The bank decides within months; a hold that nobody ends must not last for ever.
+DISPUTE_TTL: Final = timedelta(days=400)
+# How soon what others hold may have come back.
+LOOK_AGAIN_AFTER: Final = timedelta(minutes=1)
+# What would run out while it is granted is granted for a moment: it repays what is owed, and the rest lapses.
+MOMENT: Final = timedelta(seconds=1)
+_DECIDED_WITHIN: Final = timedelta(minutes=1)
+_MODES: Final = {True: "live mode", False: "test mode"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """What has to be known of the accounts and of other orders, as it was read.
+
+    accounts   those that are open
+    lots       those that this order and the others made, by account and number
+    holds      those that are open
+    lapsed     what of a lot has run out and is written as such
+    orders     others that are concerned, by order_id
+    following  the invoice that paid for the period after this one's; None: none is known
+    """
+
+    accounts: frozenset[AccountKey] = frozenset()
+    lots: Mapping[tuple[AccountKey, int], Lot] = field(default_factory=dict)
+    holds: Mapping[tuple[AccountKey, int], Hold] = field(default_factory=dict)
+    lapsed: Mapping[tuple[AccountKey, int], int] = field(default_factory=dict)
+    orders: Mapping[str, Order] = field(default_factory=dict)
+    following: Order | None = None
+
+
+def next_step(order: Order, books: Books, now: datetime, rules: SaleRules) -> Step:
+    """What an order has to do next."""
+    received = order.received
+    if received is None:
+        return Step()
+    if not order.granted:
+        return Step(posts=tuple(_grants(order, books, now)))
+    wanted = _Wanted(order, books, now, rules, order.whole)
+    if posts := tuple(wanted.corrections()):
+        return Step(posts=posts, done=tuple(cause for _, cause in wanted.causes))
+    if posts := tuple(wanted.holds()):
+        return Step(posts=posts)
+    posts = (*wanted.taken_back(), *wanted.carried())
+    done = tuple(dict.fromkeys(post.mark for post in posts))
+    return Step(posts=posts, done=done, look_again_at=min(wanted.waits, default=None))
+
+
+def rested(order: Order, step: Step) -> Order:
+    """An order that has nothing to do now; it says why if it never will."""
+    why, paid = "", order.payment.paid
+    if order.state is OrderState.MISMATCHED and paid is not None:
+        asked = "" if order.price is None else f"{order.price.minor_units} {order.price.currency} "
+        why = (
+            f"Asked for {asked}in {_MODES[order.livemode]}; "
+            f"paid were {paid.money.minor_units} {paid.money.currency} in {_MODES[paid.livemode]}."
+        )
+    return replace(order, look_again_at=step.look_again_at, why=why)
+
+
+def _grants(order: Order, books: Books, now: datetime) -> Iterator[Post]:
+    """One grant for all that is sold; accounts that are not open are opened first."""
+    memo = _memo(order)
+    for asset in dict.fromkeys(sold.asset for sold in order.sold):
+        account = order.account(asset)
+        if account.key not in books.accounts:
+            opening = OpenAccount(request_id=f"stripe:open:{order.order_id}", account=account, memo=memo)
+            yield Post(what=Posts.OPEN, operation=opening)
+    for index, sold in enumerate(order.sold):
+        key = business_key(order) if index == 0 else f"{business_key(order)}:{sold.name}"
+        paid = Money(minor_units=sold.cost or 0, currency=order.received.currency) if order.received else None
+        expires_at, ttl = _end(sold.expires_at, sold.ttl, now)
+        operation = Grant(
+            request_id=_fitting(key),
+            account=order.account(sold.asset),
+            amount=sold.credits,
+            source=_source(order, sold),
+            cost=None if sold.cost is None else paid,
+            package="" if sold.is_bonus else order.package or order.plan,
+            memo=memo,
+            effective_at=sold.effective_at,
+            expires_at=expires_at,
+            ttl=ttl,
+        )
+        yield Post(what=Posts.GRANT, operation=operation, sold=sold.name)
+
+
+def business_key(order: Order) -> str:
+    """By what the grants of an order are known, whoever causes them: stripe:cs:…, stripe:in:…, stripe:pi:…."""
+    return f"stripe:{order.kind.prefix}:{order.stripe_id}" if order.stripe_id else f"stripe:or:{order.order_id}"
+
+
+def share(credits_: int, part: int, whole: int) -> int:
+    """The credits that a part of the money stands for, rounded down; all of them for all of it."""
+    return credits_ * part // whole if whole else 0
+
+
+class _Wanted:
+    """What an order that was granted should have posted, against what it has.
+
+    causes   refunds and disputes whose money is accounted for by the next corrections: kind and name
+    waits    when what cannot be done yet may be
+    """
+
+    def __init__(self, order: Order, books: Books, now: datetime, rules: SaleRules, paid: int) -> None:
+        self._order, self._books, self._now, self._rules, self._paid = order, books, now, rules, paid
+        self.waits: list[datetime] = []
+        self._returned = order.payment.returned(paid)
+        refunds = [("re", one.refund) for one in order.payment.refunds]
+        disputes = [("du", one.dispute) for one in order.payment.disputes if has_taken_money(one)]
+        self.causes = [(kind, name) for kind, name in (*refunds, *disputes) if name not in order.done]
+        self._shares = {(dispute, sold.name): held for sold in order.sold for dispute, held in self._disputed(sold)}
+
+    def _key(self, sold: str) -> AccountKey:
+        return self._order.account(self._sold(sold).asset).key
+
+    def _sold(self, name: str) -> Sold:
+        return next(sold for sold in self._order.sold if sold.name == name)
+
+    def _lot(self, posted: PostedLot) -> Lot:
+        return self._books.lots[self._key(posted.sold), posted.lot]
+
+    def _lots(self, sold: Sold) -> list[PostedLot]:
+        """Those of what is sold, the newest first: what was given back is taken first."""
+        return [lot for lot in reversed(self._order.lots) if lot.sold == sold.name]
+
+    def _disputed(self, sold: Sold) -> Iterator[tuple[str, int]]:
+        """Each open dispute's share of the credits that are not returned yet."""
+        before = self._returned
+        for dispute in self._order.payment.open_disputes:
+            upto = min(before + dispute.amount, self._paid)
+            yield dispute.dispute, share(sold.credits, upto, self._paid) - share(sold.credits, before, self._paid)
+            before = upto
+
+    def _request_id(self, cause: str, verb: str, *more: object) -> str:
+        return _fitting(":".join(["stripe", cause, verb, *map(str, more), str(self._order.steps)]))
+
+    @property
+    def _cause(self) -> str:
+        return ":".join(self.causes[0]) if self.causes else f"or:{self._order.order_id}"
+
+    def _release(self, held: PostedHold) -> Post:
+        key = self._key(held.sold)
+        release = None
+        if (key, held.hold) in self._books.holds:
+            name = self._request_id(f"du:{held.dispute}", "release", held.sold, held.lot)
+            memo = _memo(self._order)
+            release = Release(request_id=name, tenant=self._order.tenant, key=key, hold=held.hold, memo=memo)
+        return Post(what=Posts.RELEASE, operation=release, sold=held.sold, lot=held.lot, dispute=held.dispute)
+
+    def corrections(self) -> Iterator[Post]:
+        """What is to be revoked or given back, because of money that went back; and holds that are not as they should.
+
+        Whatever is taken back, all holds on what is sold are released and made anew in the same batch: so what is held
+        in the end does not depend on what was held before, and nobody can spend it in between.
+        """
+        for sold in self._order.sold:
+            lots = self._lots(sold)
+            wanted = sold.credits - share(sold.credits, self._returned, self._paid)
+            excess = sum(lot.outstanding for lot in lots) - wanted
+            if excess < 0:
+                yield self._back(sold, lots, wanted, -excess)
+                continue
+            held = [one for one in self._order.holds if one.sold == sold.name]
+            drawn = self._drawn(held)
+            posts = tuple(self._revoked(sold, lots, excess, drawn))
+            if posts or any(one.amount != self._shares.get((one.dispute, one.sold)) for one in held):
+                yield from (self._release(one) for one in held)
+                yield from posts
+                left = {lot.lot: self._lot(lot).remaining + drawn.get(lot.lot, 0) for lot in lots}
+                for post in posts:
+                    left[post.lot] = max(left[post.lot] - post.amount, 0)
+                yield from self._held(sold, left)
+
+    def _drawn(self, held: Iterable[PostedHold]) -> dict[int, int]:
+        """What an order's own holds have of each lot."""
+        drawn: dict[int, int] = {}
+        for one in held:
+            hold = self._books.holds.get((self._key(one.sold), one.hold))
+            drawn[one.lot] = drawn.get(one.lot, 0) + (0 if hold is None else hold.held)
+        return drawn
+
+    def _revoked(self, sold: Sold, lots: Sequence[PostedLot], excess: int, drawn: Mapping[int, int]) -> Iterator[Post]:
+        for posted in lots:
+            lot, released = self._lot(posted), drawn.get(posted.lot, 0)
+            spent = 0 if sold.is_bonus else lot.spent - lot.reclaimed
+            amount = min(excess, max(lot.remaining + released + spent, 0), posted.outstanding)
+            if amount > 0:
+                excess -= amount
+                operation = Revoke(
+                    request_id=self._request_id(self._cause, "revoke", sold.name, posted.lot),
+                    tenant=self._order.tenant,
+                    key=self._key(sold.name),
+                    lot=posted.lot,
+                    spent=SpentPart.LEAVE if sold.is_bonus else self._rules.returned,
+                    amount=amount,
+                    at_most=True,
+                    memo=_memo(self._order),
+                )
+                yield Post(what=Posts.REVOKE, operation=operation, sold=sold.name, lot=posted.lot, amount=amount)
+            if excess > 0 and lot.held > released:
+                self.waits.append(self._now + LOOK_AGAIN_AFTER)
+
+    def _back(self, sold: Sold, lots: Sequence[PostedLot], wanted: int, missing: int) -> Post:
+        """On the terms of the lot that it was taken of; what was written off for it is owed again, and repaid."""
+        revives = min(missing, sum(lot.written_off for lot in lots))
+        terms = self._lot(lots[-1]).terms
+        cost = None
+        if terms.cost is not None:
+            # As it was returned: counted from the first credit that was taken, the last one takes the rounding.
+            gone = sold.credits - wanted
+            parts = [share(terms.cost.minor_units, upto, sold.credits) for upto in (gone + missing, gone)]
+            cost = Money(minor_units=parts[0] - parts[1], currency=terms.cost.currency)
+        expires_at, ttl = _end(terms.expires_at, None, self._now)
+        operation = Grant(
+            request_id=self._request_id(f"or:{self._order.order_id}", "back", sold.name),
+            account=self._order.account(sold.asset),
+            amount=missing,
+            source=terms.source,
+            priority=terms.priority,
+            cost=cost,
+            package=terms.package,
+            revives=revives,
+            memo=_memo(self._order),
+            effective_at=terms.effective_at if terms.effective_at > self._now else None,
+            expires_at=expires_at,
+            ttl=ttl,
+        )
+        return Post(what=Posts.BACK, operation=operation, sold=sold.name, amount=revives)
+
+    def holds(self) -> Iterator[Post]:
+        """What is to be held for open disputes for which nothing is held yet, as far as it is there."""
+        for sold in self._order.sold:
+            held_already = {hold.dispute for hold in self._order.holds if hold.sold == sold.name}
+            yield from self._held(sold, {lot.lot: self._lot(lot).remaining for lot in self._lots(sold)}, held_already)
+
+    def _held(self, sold: Sold, left: dict[int, int], but: Collection[str] = ()) -> Iterator[Post]:
+        """Holds for open disputes.
+
+        left   what remains of each lot when they are made; the newest comes first
+        but    disputes that are left out
+        """
+        for (dispute, name), wanted in self._shares.items():
+            missing = 0 if name != sold.name or dispute in but else wanted
+            for lot, there in left.items():
+                amount = min(missing, there)
+                if amount <= 0:
+                    continue
+                missing -= amount
+                left[lot] = there - amount
+                operation = HoldLot(
+                    request_id=self._request_id(f"du:{dispute}", "hold", name, lot),
+                    tenant=self._order.tenant,
+                    key=self._key(name),
+                    lot=lot,
+                    ttl=DISPUTE_TTL,
+                    amount=amount,
+                    memo=_memo(self._order),
+                )
+                yield Post(what=Posts.HOLD, operation=operation, sold=name, lot=lot, dispute=dispute, amount=wanted)
+
+    def taken_back(self) -> Iterator[Post]:
+        """What a change to less takes back of earlier invoices' credits, the newest first, as far as it is unspent."""
+        for index, part in enumerate(self._order.taken_back):
+            mark = f"taken:{index}"
+            if mark in self._order.done:
+                continue
+            earlier = [self._books.orders.get(name) for name in part.orders]
+            if self._now < part.stretch.end and not all(one is not None and one.granted for one in earlier):
+                self.waits.append(self._now + LOOK_AGAIN_AFTER)
+                continue
+            posts, left = [], part.credits
+            key = self._order.account(part.asset).key
+            for number in (lot for one in earlier if one is not None for lot in _lots_for(one, part)):
+                amount = min(left, self._books.lots[key, number].remaining)
+                left -= amount
+                if amount:
+                    operation = Revoke(
+                        request_id=_fitting(f"{business_key(self._order)}:take:{index}:{number}"),
+                        tenant=self._order.tenant,
+                        key=key,
+                        lot=number,
+                        spent=SpentPart.LEAVE,
+                        amount=amount,
+                        at_most=True,
+                        memo=_memo(self._order),
+                    )
+                    posts.append(Post(what=Posts.TAKE, operation=operation, lot=number, mark=mark))
+            yield from posts or [Post(what=Posts.TAKE, operation=None, mark=mark)]
+
+    def carried(self) -> Iterator[Post]:
+        """What of a period, or of a month of it, that has run out lives on in the next, if that is paid."""
+        for posted in self._order.lots:
+            sold = self._sold(posted.sold)
+            mark = f"carried:{sold.name}"
+            if sold.rollover is None or mark in self._order.done or posted is not self._lots(sold)[-1]:
+                continue
+            into = self._into(sold)
+            if into is None:
+                continue
+            lot = self._lot(posted)
+            ends = lot.terms.expires_at
+            if ends is None or ends > self._now or lot.held:
+                # What is held past its end comes back when the hold ends.
+                soon = self._now + LOOK_AGAIN_AFTER
+                self.waits += [] if ends is None else [max(ends, soon)]
+                continue
+            # What has run out and is not written yet is written before the books decide.
+            lapsed = self._books.lapsed.get((self._key(sold.name), posted.lot), 0) + lot.remaining
+            operation = self._roll_over(sold, sold.rollover, posted, lapsed, into)
+            yield Post(what=Posts.CARRY, operation=operation, mark=mark)
+
+    def _into(self, sold: Sold) -> Order | None:
+        """The order that paid for what comes after a stretch; None if none did."""
+        if self._order.period is None or sold.stretch is None:
+            return None
+        if sold.stretch.end < self._order.period.end:
+            return self._order
+        following = self._books.following
+        return None if following is None or not following.granted else following
+
+    def _roll_over(
+        self, sold: Sold, rollover: Rollover, posted: PostedLot, lapsed: int, into: Order
+    ) -> RollOver | None:
+        amount = lapsed * rollover.share_percent // 100
+        amount = min(amount, rollover.cap) if rollover.cap else amount
+        begins = None if sold.stretch is None else sold.stretch.end
+        alike = [one for one in into.sold if one.asset == sold.asset and one.stretch and one.stretch.start == begins]
+        ends = min((one.expires_at for one in alike if one.expires_at), default=None)
+        if ends is None and into.period is not None:
+            ends = into.period.end
+        if amount == 0 or (rollover.ttl is None and (ends is None or ends <= self._now + _DECIDED_WITHIN)):
+            return None
+        return RollOver(
+            request_id=_fitting(f"{business_key(self._order)}:{sold.name}:carry"),
+            tenant=self._order.tenant,
+            key=self._key(sold.name),
+            lot=posted.lot,
+            amount=amount,
+            expires_at=ends if rollover.ttl is None else None,
+            ttl=rollover.ttl,
+            memo=_memo(self._order),
+        )
+
+
+def _lots_for(order: Order, part: TakenBack) -> list[int]:
+    """The lots that an order has made for the stretch that is taken back of, the newest first."""
+    concerned = {sold.name for sold in order.sold if (sold.asset, sold.stretch) == (part.asset, part.stretch)}
+    return [posted.lot for posted in reversed(order.lots) if posted.sold in concerned]
+
+
+def _source(order: Order, sold: Sold) -> Source:
+    if sold.is_bonus:
+        return Source.PROMO
+    return Source.SUBSCRIPTION if order.kind is OrderKind.INVOICE else Source.PURCHASE
+
+
+def _end(expires_at: datetime | None, ttl: timedelta | None, now: datetime) -> tuple[datetime | None, timedelta | None]:
+    """When a lot runs out, as a grant names it: by expires_at or by ttl."""
+    if expires_at is not None and expires_at <= now + _DECIDED_WITHIN:
+        return None, MOMENT
+    return expires_at, ttl
+
+
+def _memo(order: Order) -> Memo:
+    """What is written beside the entries of an order."""
+    by_hand = order.fulfilled_by
+    what = f"package {order.package}" if order.package else f"plan {order.plan}"
+    if by_hand == NO_MEMO:
+        return Memo(description=what, reference=order.order_id, actor="stripe")
+    return replace(by_hand, reference=order.order_id)
+
+
+def _fitting(request_id: str) -> str:
+    """The same, with its end by a hash where it would be too long."""
+    if len(request_id) <= ID_LENGTH_MAX:
+        return request_id
+    return f"{request_id[: ID_LENGTH_MAX - 33]}#{sha256(request_id.encode()).hexdigest()[:32]}"

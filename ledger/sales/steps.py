@@ -1,0 +1,135 @@
+"""One step of an order: what it does to the books, and how the order is once that is done."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from ledger.chart import CUSTOMER_SIDES, Code
+from ledger.operations import Request
+from ledger.outcome import Accepted
+from ledger.sales.model import Order, PostedHold, PostedLot
+
+
+class Posts(StrEnum):
+    """What an operation of a step is for."""
+
+    OPEN = "open"
+    GRANT = "grant"
+    BACK = "back"
+    REVOKE = "revoke"
+    HOLD = "hold"
+    RELEASE = "release"
+    TAKE = "take"
+    CARRY = "carry"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """One thing that a step does.
+
+    operation   None: nothing in the books, only the order is changed
+    sold        the name of what it concerns
+    lot         the number of the lot it concerns; 0: it makes one
+    dispute     the one that it is because of; empty: it is because of none
+    mark        what is done for good with it; empty: nothing
+    amount      of a hold, what was to be held; of REVOKE, the most that is taken; of BACK, what was written off and is
+                owed again
+    """
+
+    what: Posts
+    operation: Request | None
+    sold: str = ""
+    lot: int = 0
+    dispute: str = ""
+    mark: str = ""
+    amount: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What is to be done next, all of it or nothing; no posts: nothing.
+
+    done            what is done for good with it
+    look_again_at   when something that cannot be done yet may be; None: nothing waits
+    """
+
+    posts: tuple[Post, ...] = ()
+    done: tuple[str, ...] = ()
+    look_again_at: datetime | None = None
+
+    @property
+    def operations(self) -> tuple[Request, ...]:
+        """Those of its posts, in order."""
+        return tuple(post.operation for post in self.posts if post.operation is not None)
+
+
+def after(order: Order, step: Step, outcomes: Sequence[Accepted]) -> Order:
+    """How an order is once a step is done; with one outcome for each of its operations."""
+    told = iter(outcomes)
+    done = tuple(sorted({*order.done, *step.done}))
+    order = replace(order, steps=order.steps + 1, done=done, look_again_at=step.look_again_at)
+    for post in step.posts:
+        outcome = None if post.operation is None else next(told)
+        order = _AFTER.get(post.what, _unchanged)(order, post, outcome)
+    return order
+
+
+def _after_grant(order: Order, post: Post, outcome: Accepted | None) -> Order:
+    if outcome is None:
+        return order
+    made = outcome.entry.made[0]
+    lot = PostedLot(sold=post.sold, lot=made.number, credits=made.granted)
+    return replace(order, granted=True, lots=(*order.lots, lot))
+
+
+def _after_back(order: Order, post: Post, outcome: Accepted | None) -> Order:
+    revived, lots = post.amount, []
+    for lot in order.lots:
+        part = min(revived, lot.written_off) if lot.sold == post.sold else 0
+        revived -= part
+        lots.append(replace(lot, written_off=lot.written_off - part))
+    # Disputes have a share in what is given back, too: what is held for them is to be made anew.
+    holds = tuple(replace(hold, amount=None) if hold.sold == post.sold else hold for hold in order.holds)
+    return _after_grant(replace(order, lots=tuple(lots), holds=holds), post, outcome)
+
+
+def _after_revoke(order: Order, post: Post, outcome: Accepted | None) -> Order:
+    if outcome is None:
+        return order
+    lines = outcome.entry.lines
+    revoked = sum(line.amount for line in lines if line.credit not in CUSTOMER_SIDES)
+    written_off = sum(line.amount for line in lines if line.debit is Code.ADJUSTMENTS)
+    lots = (
+        replace(lot, revoked=lot.revoked + revoked, written_off=lot.written_off + written_off)
+        if (lot.sold, lot.lot) == (post.sold, post.lot)
+        else lot
+        for lot in order.lots
+    )
+    return replace(order, lots=tuple(lots))
+
+
+def _after_hold(order: Order, post: Post, outcome: Accepted | None) -> Order:
+    if outcome is None or outcome.entry.hold is None:
+        return order
+    hold = PostedHold(dispute=post.dispute, sold=post.sold, lot=post.lot, hold=outcome.entry.hold, amount=post.amount)
+    return replace(order, holds=(*order.holds, hold))
+
+
+def _after_release(order: Order, post: Post, _outcome: Accepted | None) -> Order:
+    gone = (post.dispute, post.sold, post.lot)
+    return replace(order, holds=tuple(hold for hold in order.holds if (hold.dispute, hold.sold, hold.lot) != gone))
+
+
+def _unchanged(order: Order, _post: Post, _outcome: Accepted | None) -> Order:
+    return order
+
+
+_AFTER: Final = {
+    Posts.GRANT: _after_grant,
+    Posts.BACK: _after_back,
+    Posts.REVOKE: _after_revoke,
+    Posts.HOLD: _after_hold,
+    Posts.RELEASE: _after_release,
+}

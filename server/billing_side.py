@@ -1,0 +1,131 @@
+"""The part of a server that takes payments, put together: what is asked of it, and what it does by itself."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Final
+
+from starlette.routing import Route
+
+from ledger import Ledger, SaleRules, SpentPart
+from server.answering import Reader
+from server.billing_service import BillingService
+from server.config import STRIPE_TEST_KEYS, Settings
+from server.inbox import Inbox
+from server.metrics import Metrics
+from server.payment_worker import PaymentWorker
+from server.payments import Payments
+from server.purchase_links import PurchaseLinks
+from server.purchase_page import PurchasePage
+from server.recharging import Recharging
+from server.stripe_api import StripeApi
+
+# How many calls may wait for Stripe at once.
+STRIPE_CALLS_MAX: Final = 8
+# And how many pages, which anybody may load who has a link.
+STRIPE_PAGES_MAX: Final = 2
+# How many webhooks are stored at once.
+STORING_MAX: Final = 2
+
+
+class BillingSide:
+    """BillingService, what the webhook and the purchase page need, and the work that nobody asks for.
+
+    read      runs what reads the books
+    service   answers whether payments are configured or not
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        read: Reader,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime],
+        metrics: Metrics | None,
+    ) -> None:
+        livemode = not settings.stripe_api_key.startswith(STRIPE_TEST_KEYS)
+        self._ledger = ledger
+        self._settings = settings
+        self._clock = clock
+        self._billing = ledger.billing(SaleRules(livemode=livemode, returned=SpentPart(settings.returned_credits)))
+        self._read = read
+        self._far = ThreadPoolExecutor(STRIPE_CALLS_MAX, thread_name_prefix="scrip-stripe")
+        self._pages = ThreadPoolExecutor(STRIPE_PAGES_MAX, thread_name_prefix="scrip-pages")
+        self._storing = ThreadPoolExecutor(STORING_MAX, thread_name_prefix="scrip-webhook")
+        self._read_far = Reader(self._far)
+        self._inbox: Inbox | None = None
+        self._worker: PaymentWorker | None = None
+        self._work: asyncio.Task[None] | None = None
+        stripe = None
+        if settings.stripe_api_key:
+            note = _unnoted if metrics is None else metrics.note_stripe_call
+            stripe = StripeApi(settings.stripe_api_key, settings.stripe_api_base, clock=clock, note=note)
+            self._inbox = Inbox(
+                self._billing,
+                secrets=[secret for secret in settings.stripe_webhook_secret.split(",") if secret],
+                livemode=livemode,
+                clock=clock,
+                noted=_unnoted if metrics is None else metrics.note_event,
+            )
+            recharging = Recharging(self._billing, stripe, clock)
+            self._worker = PaymentWorker(self._billing, self._inbox, recharging, recharge_s=settings.recharge_s)
+        self._payments = Payments(self._billing, stripe, self._inbox, clock)
+        links = PurchaseLinks(ledger, settings, clock)
+        self.service = BillingService(ledger, self._billing, self._payments, links, read=read, read_far=self._read_far)
+
+    @property
+    def takes_events(self) -> bool:
+        """True if there is a secret to know Stripe's events by."""
+        return self._inbox is not None and self._inbox.knows_secrets
+
+    async def take_event(self, payload: bytes, signature: str) -> None:
+        """See TakesEvents."""
+        assert self._inbox is not None, "without a key and a secret nobody is asked to take events"
+        await asyncio.get_running_loop().run_in_executor(self._storing, self._inbox.take, payload, signature)
+        if self._worker is not None:
+            self._worker.wake()
+
+    def pages(self) -> tuple[Route, ...]:
+        """The purchase page; none unless all is there that it needs."""
+        settings = self._settings
+        if not (settings.stripe_api_key and settings.public_url and settings.link_secret):
+            return ()
+        page = PurchasePage(
+            self._ledger,
+            self._billing,
+            self._payments,
+            read=self._read,
+            read_far=Reader(self._pages),
+            public_url=settings.public_url,
+            link_secret=settings.link_secret,
+            clock=self._clock,
+        )
+        return page.routes()
+
+    def start_work(self, ended: Callable[[asyncio.Task[None]], None]) -> None:
+        """Begins what nobody asks for, once the books are open.
+
+        ended   told if it ends by itself, which it should not
+        """
+        if self._worker is not None:
+            self._work = asyncio.create_task(self._worker.run())
+            self._work.add_done_callback(ended)
+
+    async def stop_work(self, patience_s: float) -> None:
+        """Ends that, and waits for what is under way, though not for longer than that: all of it may be repeated."""
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.gather(self._work, return_exceptions=True)
+        if self._worker is not None:
+            await self._worker.close(patience_s)
+
+    def close(self) -> None:
+        """Nobody asks for anything any more."""
+        for executor in (self._storing, self._pages, self._far):
+            executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _unnoted(*_told: object) -> None:
+    """Nothing is counted for nobody."""

@@ -1,0 +1,134 @@
+"""Rate cards, what becomes of them, and what usage costs, as rows."""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from scrip.v1.pricing_service_pb2 import Meter, QuoteForResponse, QuoteResponse, RateCard, RateCardChange
+from scrip.v1.types_pb2 import ChargePart
+
+from ledger import Charge, Unpriced, Usage
+from server.commands.rows import Row, cell, name_of
+from server.errors import text_of
+from server.output import Cell
+from server.price_file import Example
+
+EXAMPLE_FITS: Final = frozenset({"example", "usage", "expected", "found", "agrees"})
+CARD_FITS: Final = frozenset({"card", "version", "provider", "operations", "dimensions", "fixed", "meters", "retired"})
+_NOBODY: Final[Mapping[str, Cell]] = MappingProxyType({})
+
+
+def card_row(card: RateCard) -> Row:
+    """A version of a card, in the words of its file."""
+    return {"card": card.card, "version": card.version, **_terms(card)}
+
+
+def _terms(card: RateCard) -> dict[str, Cell]:
+    """What a version of a card says."""
+    meters = {meter.unit: _meter(meter) for meter in card.meters}
+    return {
+        "provider": card.provider,
+        "operations": " + ".join(card.operations),
+        "dimensions": _pairs(card.dimensions),
+        "fixed": card.fixed or "0",
+        "meters": "; ".join(f"{unit}: {said}" for unit, said in meters.items()),
+        "minimum": card.minimum or "0",
+        "rounding": name_of(RateCard.Rounding, card.rounding),
+        "period": name_of(RateCard.Period, card.period) if card.period else "",
+        "discount": _discount(card),
+        "description": card.description,
+        "effective_at": cell(card, "effective_at"),
+        "retired": card.retired,
+    }
+
+
+def _meter(meter: Meter) -> str:
+    """How a unit is charged, such as 12.5 per 1000, steps of 10, at least 30, 100 free."""
+    if meter.tiers:
+        tiers = [
+            f"to {tier.up_to} {tier.rate}" if tier.HasField("up_to") else f"then {tier.rate}" for tier in meter.tiers
+        ]
+        rate = f"{name_of(Meter.Tiering, meter.tiering)} {', '.join(tiers)}"
+    else:
+        rate = meter.rate
+    said = [f"{rate} per {meter.per}" if meter.per > 1 else rate]
+    said += [f"steps of {meter.step}"] if meter.step > 1 else []
+    said += [f"at least {meter.minimum}"] if meter.minimum else []
+    said += [f"{meter.free} free"] if meter.free else []
+    return ", ".join(said)
+
+
+def _discount(card: RateCard) -> str:
+    if not card.HasField("discount"):
+        return ""
+    since, until = cell(card.discount, "since"), cell(card.discount, "until")
+    lasts = (f" since {since}" if since else "") + (f" until {until}" if until else "")
+    return f"{card.discount.percent} %{lasts}"
+
+
+def change_rows(change: RateCardChange) -> Iterator[Row]:
+    """What becomes of a card: a row for each of its fields that is another one than before."""
+    action = name_of(RateCardChange.Action, change.action)
+    before = _terms(change.before) if change.HasField("before") else {}
+    after = _terms(change.after) if change.HasField("after") else {}
+    nothing = _terms(RateCard(rounding=RateCard.ROUNDING_UP))
+    fields = [field for field in nothing if before.get(field, nothing[field]) != after.get(field, nothing[field])]
+    name = change.after.card or change.before.card
+    for field in fields if action != "unchanged" else []:
+        yield {
+            "card": name,
+            "action": action,
+            "field": field,
+            "before": before.get(field),
+            "after": after.get(field),
+        }
+    if action == "unchanged":
+        yield {"card": name, "action": action, "field": None, "before": None, "after": None}
+
+
+def quote_rows(found: QuoteResponse | QuoteForResponse) -> Iterator[Row]:
+    """A row for each meter that counted something, and the total; of a customer, also whether it may be spent."""
+    charge = found.charge
+    named: dict[str, Cell] = {"card": charge.card, "version": charge.version}
+    counted = {field.name: None for field in ChargePart.DESCRIPTOR.fields}
+    of_a_customer = isinstance(found, QuoteForResponse)
+    verdict = dict.fromkeys(("allowed", "available", "shortfall", "reason")) if of_a_customer else _NOBODY
+    for part in charge.parts:
+        parts = {name: getattr(part, name) for name in counted}
+        yield {**named, **parts, "discount": None, "amount": None, **verdict}
+    yield {
+        **named,
+        **counted,
+        "unit": "total",
+        "exact": charge.exact,
+        "discount": charge.discount_percent or None,
+        "amount": found.amount,
+        **{name: getattr(found, name) for name in verdict},
+    }
+
+
+def example_row(example: Example, found: Charge | Unpriced) -> Row:
+    """An example, what it expects, and what is found."""
+    expected = [] if example.amount is None else [str(example.amount)]
+    expected += [] if example.card is None else [f"by {example.card}"]
+    return {
+        "example": example.place,
+        "usage": _said(example.usage),
+        "before": _pairs(example.before),
+        "at": text_of(example.at),
+        "expected": f"refused: {example.refused}" if example.refused else " ".join(expected),
+        "found": f"refused: {found.reason}" if isinstance(found, Unpriced) else f"{found.amount} by {found.card}",
+        "exact": None if isinstance(found, Unpriced) else found.exact,
+        "agrees": example.agrees(found),
+    }
+
+
+def _said(usage: Usage) -> str:
+    """Usage in one line, such as openai chat (model=gpt-5) token=12."""
+    dimensions = f" ({_pairs(usage.dimensions)})" if usage.dimensions else ""
+    quantities = f" {_pairs(usage.quantities)}" if usage.quantities else ""
+    return f"{usage.provider} {' + '.join((usage.operation, *usage.bundled))}{dimensions}{quantities}"
+
+
+def _pairs(pairs: Mapping[str, str] | Mapping[str, int]) -> str:
+    return " ".join(f"{name}={value}" for name, value in sorted(pairs.items()))

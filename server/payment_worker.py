@@ -1,0 +1,85 @@
+"""What is done about payments without being asked: events are applied, orders settled, accounts recharged."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from ledger import Billing, DatabaseUnavailableError, NotDoneError
+from server.inbox import Inbox
+from server.recharging import Recharging
+
+# How often it is looked for events that other servers stored, and for those that wait to be tried again.
+EVENTS_S: Final = 1.0
+SETTLING_S: Final = 2.0
+
+log = structlog.get_logger()
+
+
+class PaymentWorker:
+    """Runs in the event loop; what waits for the database or for Stripe, in threads of its own.
+
+    recharge_s   how often it is looked for accounts that recharge themselves; 0: never
+    """
+
+    def __init__(self, billing: Billing, inbox: Inbox, recharging: Recharging, *, recharge_s: float) -> None:
+        self._billing = billing
+        self._inbox = inbox
+        self._recharging = recharging
+        self._recharge_s = recharge_s
+        self._woken = asyncio.Event()
+        # One for what waits for Stripe, so that events do not.
+        self._threads = ThreadPoolExecutor(3, thread_name_prefix="scrip-payments")
+        self._under_way: set[asyncio.Future[int | None]] = set()
+
+    def wake(self) -> None:
+        """Something was stored that is to be applied."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Goes on until it is cancelled; `close` waits for what is under way then."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._apply())
+            group.create_task(self._every(SETTLING_S, self._settle))
+            if self._recharge_s > 0:
+                group.create_task(self._every(self._recharge_s, self._recharging.recharge_due))
+
+    async def close(self, patience_s: float) -> None:
+        """Waits for what is under way after `run` was cancelled, though not longer than that: it may be repeated."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=patience_s)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _apply(self) -> None:
+        while True:
+            self._woken.clear()
+            applied = await self._do(self._inbox.apply_pending)
+            if not applied:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._woken.wait(), EVENTS_S)
+
+    async def _every(self, seconds: float, do: Callable[[], int | None]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await self._do(do)
+
+    async def _do(self, do: Callable[[], int | None]) -> int | None:
+        done = asyncio.get_running_loop().run_in_executor(self._threads, do)
+        self._under_way.add(done)
+        done.add_done_callback(self._under_way.discard)
+        try:
+            # Whoever cancels this waits for it, in `close`.
+            return await asyncio.shield(done)
+        except (DatabaseUnavailableError, NotDoneError) as error:
+            log.warning("payments_wait", error=repr(error))
+        except Exception:
+            # What breaks once must not end the work on all payments.
+            log.exception("payments_broke")
+        return None
+
+    def _settle(self) -> None:
+        for order in self._billing.settle_due():
+            log.debug("order_looked_at_again", order_id=order.order_id, why=order.why)

@@ -1,0 +1,1 @@
+"""The purchase page in a real browser."""

@@ -1,0 +1,256 @@
+"""Changes of plan in mid-period: what they grant, and what they take back of what was granted before."""
+
+from datetime import timedelta
+from itertools import permutations
+
+import pytest
+
+from ledger import Change, EventState, PlanContent
+from tests.sales import Shop, days, line, lots, pay, plan
+
+
+@pytest.fixture
+def shop(ledger, clock):
+    ledger.define_asset("default", "calls", 0)
+    return Shop(ledger, clock=clock)
+
+
+CHANGES = {
+    # Old and new credits; when in a period of 30 days; what is available at once, and how it stands later.
+    "to more": (100, 300, 15, 100 + 100),
+    "to more, rounded down": (100, 200, 20, 100 + 33),
+    "to less": (300, 100, 15, 300 - 100),
+    "to less, rounded in the customer's favour": (200, 100, 20, 200 - 33),
+}
+
+
+def changed(old, new, day, change=Change.PRO_RATA):
+    plans = [
+        plan(PlanContent(credits=old)),
+        plan(PlanContent(credits=new), name="other", price="price_other", change=change),
+    ]
+    lines = (
+        line(day, 30, amount=-10 * (30 - day), proration=True),
+        line(day, 30, price="price_other", amount=11 * (30 - day), proration=True),
+    )
+    return plans, lines
+
+
+@pytest.mark.parametrize("row", CHANGES)
+def test_a_change_in_mid_period_counts_in_proportion(shop, clock, row):
+    old, new, day, available = CHANGES[row]
+    plans, lines = changed(old, new, day)
+    for one in plans:
+        shop.billing.put_plan("default", one)
+    pay(shop, "in_1", line(0, 30))
+    clock.now = days(day)
+
+    pay(shop, "in_2", *lines, at=day, minor_units=100)
+
+    assert shop.sides() == (available, 0, 0)
+    assert {ends for remaining, ends in lots(shop) if remaining} == {30}
+
+
+def test_a_change_to_less_takes_only_what_is_unspent(shop, clock):
+    plans, lines = changed(300, 100, 15)
+    for one in plans:
+        shop.billing.put_plan("default", one)
+    pay(shop, "in_1", line(0, 30))
+    shop.spend(270)
+    clock.now = days(15)
+
+    pay(shop, "in_2", *lines, at=15, minor_units=0)
+
+    assert shop.sides() == (0, 0, 0)
+
+
+def test_a_change_at_renewal_does_nothing_before(shop, clock):
+    plans, lines = changed(100, 300, 15, Change.AT_RENEWAL)
+    for one in plans:
+        shop.billing.put_plan("default", one)
+    pay(shop, "in_1", line(0, 30))
+    clock.now = days(15)
+    pay(shop, "in_2", *lines, at=15)
+    before = shop.sides()
+    clock.now = days(30)
+
+    pay(shop, "in_3", line(30, 60, price="price_other"), at=30)
+
+    assert (before, shop.sides()) == ((100, 0, 0), (300, 0, 0))
+
+
+def test_a_change_before_its_period_is_known_waits_for_it(shop, clock):
+    plans, lines = changed(100, 300, 15)
+    for one in plans:
+        shop.billing.put_plan("default", one)
+    clock.now = days(15)
+
+    early = pay(shop, "in_2", *lines, at=15, minor_units=100)
+    pay(shop, "in_1", line(0, 30))
+    shop.pending(shop.told)
+
+    assert early.state is EventState.SET_ASIDE
+    assert shop.sides() == (200, 0, 0)
+
+
+def to(shop, day, *, old, new, name=""):
+    """A change in mid-period from one plan to another, which is billed at once; answers its event."""
+    left = 30 - day
+    lines = (
+        line(day, 30, price=f"price_{old}", amount=-PLANS[old] * left, proration=True),
+        line(day, 30, price=f"price_{new}", amount=PLANS[new] * left, proration=True),
+    )
+    return pay(shop, name or f"in_{day}_{new}", *lines, at=day, minor_units=max((PLANS[new] - PLANS[old]) * left, 0))
+
+
+# What plans grant for 30 days; it is what a day of them costs, too.
+PLANS = {"pro": 100, "max": 1000, "mini": 40}
+
+
+def put(shop, name, credits_=None, **given):
+    content = PlanContent(credits=PLANS[name] if credits_ is None else credits_)
+    shop.billing.put_plan("default", plan(content, name=name, price=f"price_{name}", **given))
+
+
+@pytest.fixture
+def plans(shop):
+    for name in PLANS:
+        put(shop, name)
+    return shop
+
+
+@pytest.mark.parametrize("spent", [0, 60, 120])
+def test_up_and_down_again_in_one_period_leaves_what_the_plan_has(plans, clock, spent):
+    pay(plans, "in_1", line(0, 30))
+    clock.now = days(15)
+
+    to(plans, 15, old="pro", new="max")
+    up = plans.sides()
+    if spent:
+        plans.spend(spent)
+    to(plans, 15, old="max", new="pro", name="in_down")
+
+    assert up == (550, 0, 0)
+    assert plans.sides() == (max(100 - spent, 0), 0, 0)
+
+
+def test_what_is_taken_back_is_of_the_newest_credits_first(plans, clock):
+    pay(plans, "in_1", line(0, 30))
+    clock.now = days(15)
+    to(plans, 15, old="pro", new="max")
+    clock.now = days(20)
+
+    to(plans, 20, old="max", new="mini")
+
+    # Of 960 the third: 320, all of the change to more.
+    assert sorted(remaining for remaining, _ in lots(plans)) == [100, 450 - 320]
+
+
+@pytest.mark.parametrize("order", list(permutations(["in_1", "up", "down", "less"])))
+def test_changes_of_one_period_may_be_told_in_any_order(plans, clock, order):
+    clock.now = days(25)
+    tell = {
+        "in_1": lambda: pay(plans, "in_1", line(0, 30)),
+        "up": lambda: to(plans, 15, old="pro", new="max"),
+        "down": lambda: to(plans, 18, old="max", new="pro"),
+        "less": lambda: to(plans, 21, old="pro", new="mini"),
+    }
+
+    for name in order:
+        tell[name]()
+        plans.pending(plans.told)
+
+    # 450 more; then of 900 the 12 days that are left, and of 60 the 9.
+    assert plans.set_aside() == set()
+    assert plans.sides() == (100 + 450 - 360 - 18, 0, 0)
+
+
+def test_a_change_from_what_was_never_billed_waits_some_minutes_and_counts_all_the_same(plans, clock):
+    pay(plans, "in_1", line(0, 30))
+    clock.now = days(20)
+
+    event = to(plans, 20, old="max", new="mini")
+    plans.billing.settle_due()
+    before = plans.billing.pending_events()
+    clock.now += timedelta(days=1)
+    plans.billing.settle_due()
+    plans.pending(plans.told)
+
+    assert (event.state, before) == (EventState.SET_ASIDE, ())
+    assert "an earlier change" in event.why
+    # Of 960 the third is more than there is.
+    assert plans.sides() == (0, 0, 0)
+
+
+def test_less_of_the_second_of_two_items_takes_of_what_both_granted(plans, clock):
+    pay(plans, "in_1", line(0, 30), line(0, 30, price="price_max"))
+    clock.now = days(15)
+
+    to(plans, 15, old="max", new="mini", name="in_2")
+
+    down = order_of(plans, "in_2")
+    assert plans.sides() == (1100 - 480, 0, 0)
+    assert down.look_again_at is None
+
+
+def order_of(shop, stripe_id):
+    return next(order for order in shop.billing.orders("default").orders if order.stripe_id == stripe_id)
+
+
+def test_less_of_what_was_never_granted_waits_for_nothing(plans, clock):
+    pay(plans, "in_1", line(0, 30))
+    shop = plans
+    shop.billing.put_plan("default", plan(PlanContent(asset="calls", credits=9), name="late", price="price_late"))
+    clock.now = days(15)
+    lines = (
+        line(15, 30, price="price_late", amount=-500, proration=True),
+        line(15, 30, price="price_mini", amount=100, proration=True),
+    )
+
+    pay(shop, "in_2", *lines, at=15, minor_units=0)
+    clock.now += timedelta(days=1)
+    shop.billing.settle_due()
+    shop.pending(shop.told)
+
+    down = order_of(shop, "in_2")
+    assert (down.granted, down.look_again_at) == (True, None)
+    assert shop.sides() == (100 + 20, 0, 0)
+
+
+@pytest.mark.parametrize("edited", ["pro", "max"])
+def test_what_is_given_up_counts_as_it_was_sold_whatever_the_plan_is_now(plans, clock, edited):
+    pay(plans, "in_1", line(0, 30))
+    clock.now = days(15)
+    if edited == "max":
+        to(plans, 15, old="pro", new="max")
+    put(plans, edited, 5000)
+
+    to(plans, 15, old=edited, new="mini", name="in_less")
+
+    # For one half of the period what 100 credits are, for the other what 40 are.
+    assert plans.sides() == (100 - 30, 0, 0)
+
+
+def test_a_change_from_what_waited_for_the_renewal_gives_up_what_there_was_before(plans, clock):
+    put(plans, "max", change=Change.AT_RENEWAL)
+    pay(plans, "in_1", line(0, 30))
+    clock.now = days(15)
+
+    to(plans, 15, old="pro", new="max")
+    to(plans, 15, old="max", new="mini", name="in_less")
+
+    # The credits of max were never there.
+    assert plans.sides() == (100 - 30, 0, 0)
+
+
+def test_a_plan_that_costs_nothing_is_given_up_for_one_that_does(plans, clock):
+    pay(plans, "in_1", line(0, 30, amount=0), minor_units=0)
+    clock.now = days(15)
+    lines = (
+        line(15, 30, amount=0, proration=True),
+        line(15, 30, price="price_max", amount=500, proration=True),
+    )
+
+    pay(plans, "in_2", *lines, at=15, minor_units=500)
+
+    assert plans.sides() == (100 + 450, 0, 0)
