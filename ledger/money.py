@@ -225,7 +225,7 @@ class RevenueReport:
     until: datetime
 
 
-class Sold(NamedTuple):
+class SoldAs(NamedTuple):
     """What lots were sold as, and in which currency; empty words for what was not sold, or not as anything."""
 
     package: str
@@ -245,7 +245,7 @@ class Moved(NamedTuple):
     cost: int
 
 
-FREE: Final = Sold("", "")
+FREE: Final = SoldAs("", "")
 
 
 def currency_trial_balance(currency: str, moves: Iterable[Moved]) -> CurrencyTrialBalance:
@@ -262,7 +262,7 @@ def currency_trial_balance(currency: str, moves: Iterable[Moved]) -> CurrencyTri
     return CurrencyTrialBalance(currency=currency, rows=tuple(rows))
 
 
-def revenue_row(sold: Sold, before: Iterable[Moved], within: Iterable[Moved]) -> RevenueRow:
+def revenue_row(sold: SoldAs, before: Iterable[Moved], within: Iterable[Moved]) -> RevenueRow:
     """How what was sold as one thing moved.
 
     before   what moved before the stretch of time

@@ -11,12 +11,12 @@ from ledger.chart import Code
 from ledger.database import Database
 from ledger.fields import Violation, bad_currency, bad_instant, check
 from ledger.loading import halves, whole
-from ledger.money import FREE, MoneyTrialBalance, Moved, RevenueReport, Sold, currency_trial_balance, revenue_row
+from ledger.money import FREE, MoneyTrialBalance, Moved, RevenueReport, SoldAs, currency_trial_balance, revenue_row
 from ledger.outcome import Refused, in_future
 from ledger.tables import accounts, entries, lines, lots
 from ledger.trial import TrialBalances
 
-Moves = dict[Sold, list[Moved]]
+Moves = dict[SoldAs, list[Moved]]
 
 
 class RevenueReports:
@@ -94,7 +94,7 @@ class RevenueReports:
         """
         moves: Moves = defaultdict(list)
         for row in connection.execute(_written(tenant, since, until, conditions)):
-            sold = Sold(row.package or "", row.currency) if row.currency else FREE
+            sold = SoldAs(row.package or "", row.currency) if row.currency else FREE
             amount, cost = whole(row.high, row.low), whole(row.cost_high or 0, row.cost_low or 0)
             moves[sold].append(Moved(Code(row.debit), Code(row.credit), amount, cost))
         for sold, moved in self._unwritten(connection, tenant, since, until, now):
@@ -103,7 +103,7 @@ class RevenueReports:
 
     def _unwritten(
         self, connection: Connection, tenant: str, since: datetime | None, until: datetime | None, now: datetime
-    ) -> Iterator[tuple[Sold, Moved]]:
+    ) -> Iterator[tuple[SoldAs, Moved]]:
         """The same of what has lapsed and is not written yet, line by line."""
         at = now if until is None else until - datetime.resolution
         for draft in self._trial_balances.unwritten_drafts(connection, at, tenant):
@@ -112,7 +112,7 @@ class RevenueReports:
                     for line in entry.lines:
                         if line.lot is not None:
                             terms = draft.lot(line.lot).terms
-                            sold = FREE if terms.cost is None else Sold(terms.package, terms.cost.currency)
+                            sold = FREE if terms.cost is None else SoldAs(terms.package, terms.cost.currency)
                             yield (
                                 sold,
                                 Moved(line.debit, line.credit, line.amount, line.cost.minor_units if line.cost else 0),
