@@ -18,7 +18,7 @@ from server.payment_worker import PaymentWorker
 from server.payments import Payments
 from server.purchase_links import PurchaseLinks
 from server.purchase_page import PurchasePage
-from server.recharging import Recharging
+from server.recharging import Recharger
 from server.stripe_api import StripeApi
 
 # How many calls may wait for Stripe at once.
@@ -69,8 +69,8 @@ class BillingSide:
                 clock=clock,
                 noted=_unnoted if metrics is None else metrics.note_event,
             )
-            recharging = Recharging(self._billing, stripe, clock)
-            self._worker = PaymentWorker(self._billing, self._inbox, recharging, recharge_s=settings.recharge_s)
+            recharger = Recharger(self._billing, stripe, clock)
+            self._worker = PaymentWorker(self._billing, self._inbox, recharger, recharge_s=settings.recharge_s)
         self._payments = Payments(self._billing, stripe, self._inbox, clock)
         links = PurchaseLinks(ledger, settings, clock)
         self.service = BillingService(ledger, self._billing, self._payments, links, read=read, read_far=self._read_far)

@@ -10,7 +10,7 @@ import structlog
 
 from ledger import Billing, DatabaseUnavailableError, NotDoneError
 from server.inbox import Inbox
-from server.recharging import Recharging
+from server.recharging import Recharger
 
 # How often it is looked for events that other servers stored, and for those that wait to be tried again.
 EVENTS_S: Final = 1.0
@@ -25,10 +25,10 @@ class PaymentWorker:
     recharge_s   how often it is looked for accounts that recharge themselves; 0: never
     """
 
-    def __init__(self, billing: Billing, inbox: Inbox, recharging: Recharging, *, recharge_s: float) -> None:
+    def __init__(self, billing: Billing, inbox: Inbox, recharger: Recharger, *, recharge_s: float) -> None:
         self._billing = billing
         self._inbox = inbox
-        self._recharging = recharging
+        self._recharger = recharger
         self._recharge_s = recharge_s
         self._woken = asyncio.Event()
         # One for what waits for Stripe, so that events do not.
@@ -45,7 +45,7 @@ class PaymentWorker:
             group.create_task(self._apply())
             group.create_task(self._every(SETTLING_S, self._settle))
             if self._recharge_s > 0:
-                group.create_task(self._every(self._recharge_s, self._recharging.recharge_due))
+                group.create_task(self._every(self._recharge_s, self._recharger.recharge_due))
 
     async def close(self, patience_s: float) -> None:
         """Waits for what is under way after `run` was cancelled, though not longer than that: it may be repeated."""

@@ -26,7 +26,7 @@ KEY_IS_KEPT: Final = timedelta(hours=20)
 log = structlog.get_logger()
 
 
-class Recharging:
+class Recharger:
     """Safe to be done by several servers at once: the order is written first, and names the charge at Stripe."""
 
     def __init__(self, billing: Billing, stripe: AsksStripe, clock: Callable[[], datetime]) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from ledger.billing.catalogue import Shelf
 from ledger.billing.lists import EventPage, Lists, OrderPage, SubscriptionPage
 from ledger.billing.reading import Found, find, names_learned, own_names
-from ledger.billing.recharging import Recharging
+from ledger.billing.recharging import Recharges
 from ledger.billing.records import (
     Write,
     add_event,
@@ -62,18 +62,15 @@ class MadeOrder:
     replayed: bool
 
 
-class Billing(Shelf, Recharging, Lists):
+class Billing(Shelf, Recharges, Lists):
     """Made by Ledger.billing(rules). Safe to use from many threads, and by many servers on one database.
 
     Every method raises what Ledger.execute raises if the database does not confirm; it may be repeated then.
     """
 
     def __init__(self, database: Database, submit: Submit, clock: Callable[[], datetime], rules: SaleRules) -> None:
-        settling = Settling(database, submit, clock, rules)
-        Shelf.__init__(self, database, settling)
-        Recharging.__init__(self, database, settling)
-        Lists.__init__(self, database)
-        self._database, self._settling, self._clock, self._rules = database, settling, clock, rules
+        super().__init__(database, Settling(database, submit, clock, rules))
+        self._clock, self._rules = clock, rules
 
     def create_checkout(self, checkout: Checkout) -> MadeOrder | Refused:
         """Writes the order of a checkout, before anybody is asked for money. Its order_id follows from the request.

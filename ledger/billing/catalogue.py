@@ -15,8 +15,7 @@ from ledger.billing.records import (
     read_plans,
     wake_events,
 )
-from ledger.billing.settling import Settling
-from ledger.database import Database
+from ledger.billing.settling import Desk
 from ledger.fields import Violation, check, check_account_part
 from ledger.loading import read_assets
 from ledger.outcome import Reason, Refused
@@ -26,11 +25,8 @@ from ledger.writer import StaleError
 _Kept = TypeVar("_Kept", Package, Plan)
 
 
-class Shelf:
+class Shelf(Desk):
     """Packages and plans."""
-
-    def __init__(self, database: Database, settling: Settling) -> None:
-        self._books, self._rows = database, settling
 
     def create_package(self, tenant: str, package: Package) -> Package | Refused:
         """Puts a package on sale; the same again changes nothing.
@@ -38,7 +34,7 @@ class Shelf:
         refuses   ASSET_NOT_FOUND, PACKAGE_EXISTS, in that order
         """
         package = replace(package, active=True, version=0)
-        with self._books.read() as connection:
+        with self._database.read() as connection:
             known = read_package(connection, tenant, package.package)
             unknown = _unknown_asset(connection, tenant, [content.asset for content in package.contents])
         if unknown is not None:
@@ -47,7 +43,7 @@ class Shelf:
             exists = Refused(reason=Reason.PACKAGE_EXISTS, figures={"package": package.package})
             return known if _is_same(known, package) else exists
         try:
-            self._rows.write(lambda connection: keep_package(connection, tenant, package))
+            self._settling.write(lambda connection: keep_package(connection, tenant, package))
         except StaleError:
             # Someone made it at this moment.
             return self.create_package(tenant, package)
@@ -58,7 +54,7 @@ class Shelf:
 
         refuses   PACKAGE_NOT_FOUND, ASSET_NOT_FOUND, CHANGED_MEANWHILE, in that order
         """
-        with self._books.read() as connection:
+        with self._database.read() as connection:
             known = read_package(connection, tenant, package.package)
             unknown = _unknown_asset(connection, tenant, [content.asset for content in package.contents])
         if known is None:
@@ -72,7 +68,7 @@ class Shelf:
 
         refuses   PACKAGE_NOT_FOUND, CHANGED_MEANWHILE, in that order
         """
-        with self._books.read() as connection:
+        with self._database.read() as connection:
             known = read_package(connection, tenant, package)
         if known is None:
             return Refused(reason=Reason.PACKAGE_NOT_FOUND, figures={"package": package})
@@ -88,7 +84,7 @@ class Shelf:
     def packages(self, tenant: str, *, asset: str = "", include_inactive: bool = False) -> tuple[Package, ...]:
         """By sort_order, then name; only those that have the asset, unless it is empty. Raises MalformedError."""
         check_account_part(tenant, None, asset or None)
-        with self._books.read() as connection:
+        with self._database.read() as connection:
             found = read_packages(connection, tenant)
         return tuple(
             package
@@ -103,7 +99,7 @@ class Shelf:
         refuses   ASSET_NOT_FOUND, CHANGED_MEANWHILE, in that order
         raises    MalformedError if one of its prices is another plan's
         """
-        with self._books.read() as connection:
+        with self._database.read() as connection:
             known = read_plan(connection, tenant, plan.plan)
             others = [other for other in read_plans(connection, tenant) if other.plan != plan.plan]
             unknown = _unknown_asset(connection, tenant, [content.asset for content in plan.contents])
@@ -123,12 +119,12 @@ class Shelf:
 
     def plans(self, tenant: str, *, include_inactive: bool = False) -> tuple[Plan, ...]:
         """By name."""
-        with self._books.read() as connection:
+        with self._database.read() as connection:
             return tuple(plan for plan in read_plans(connection, tenant) if include_inactive or plan.active)
 
     def _written(self, value: _Kept, what: str, write: Callable[[Connection], None]) -> _Kept | Refused:
         try:
-            self._rows.write(write)
+            self._settling.write(write)
         except StaleError:
             return Refused(reason=Reason.CHANGED_MEANWHILE, figures={"what": what})
         return value

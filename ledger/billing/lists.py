@@ -8,8 +8,8 @@ from typing import Final, TypeVar
 from sqlalchemy import Connection
 
 from ledger.billing.records import Place, read_events, read_orders, read_subscriptions
+from ledger.billing.settling import Desk
 from ledger.chain import instant_text
-from ledger.database import Database
 from ledger.fields import check_account_part, check_page_size
 from ledger.ids import parse_place_token, place_token
 from ledger.outcome import Reason, Refused
@@ -45,11 +45,8 @@ class EventPage:
     next_page_token: str
 
 
-class Lists:
+class Lists(Desk):
     """What was ordered, subscribed to and told. A page begins after the last one shown, whatever came since."""
-
-    def __init__(self, database: Database) -> None:
-        self._listed = database
 
     def orders(
         self, tenant: str, account_id: str = "", *, page_size: int = 0, page_token: str = ""
@@ -119,7 +116,7 @@ class Lists:
         before, size = _beginning(filters, page_size, page_token)
         if isinstance(before, Refused):
             return before
-        with self._listed.read() as connection:
+        with self._database.read() as connection:
             # One more, to know whether there is another page.
             found = read(connection, before, size + 1)
         return tuple(found[:size]), _continuation(filters, found, size, name_of)

@@ -19,8 +19,7 @@ from ledger.billing.records import (
     read_status,
     recharge_orders,
 )
-from ledger.billing.settling import Settling
-from ledger.database import Database
+from ledger.billing.settling import Desk
 from ledger.fields import Violation, check
 from ledger.ids import order_id
 from ledger.loading import read_assets
@@ -38,11 +37,8 @@ LOOK_AT_PACKAGE_AFTER: Final = timedelta(hours=1)
 log = structlog.get_logger()
 
 
-class Recharging:
+class Recharges(Desk):
     """Automatic recharges."""
-
-    def __init__(self, database: Database, settling: Settling) -> None:
-        self._accounts, self._agreed = database, settling
 
     def set_auto_recharge(self, recharge: AutoRecharge) -> AutoRecharge | Refused:
         """Says how an account recharges itself; what is under way and how often it was declined is kept.
@@ -53,7 +49,7 @@ class Recharging:
         raises    MalformedError if the cap is not in the currency of the package
         """
         tenant, account_id = recharge.tenant, recharge.account_id
-        with self._accounts.read() as connection:
+        with self._database.read() as connection:
             known = read_recharge(connection, tenant, account_id, recharge.asset)
             is_asset = (tenant, recharge.asset) in read_assets(connection, {tenant})
             package = read_package(connection, tenant, recharge.package)
@@ -68,9 +64,9 @@ class Recharging:
             check(None if recharge.cap.currency == asked else differs)
         if recharge.enabled and (customer is None or not customer.value.payment_method):
             return Refused(reason=Reason.NO_PAYMENT_METHOD, figures={"account_id": account_id})
-        kept = agreed_anew(recharge, known, self._agreed.clock())
+        kept = agreed_anew(recharge, known, self._settling.clock())
         try:
-            self._agreed.write(lambda connection: keep_recharge(connection, kept))
+            self._settling.write(lambda connection: keep_recharge(connection, kept))
         except StaleError:
             what = f"auto-recharge of {account_id}"
             return Refused(reason=Reason.CHANGED_MEANWHILE, figures={"what": what})
@@ -78,14 +74,14 @@ class Recharging:
 
     def auto_recharge(self, tenant: str, account_id: str, asset: str) -> AutoRecharge:
         """How an account recharges itself: not at all, unless that was set."""
-        with self._accounts.read() as connection:
+        with self._database.read() as connection:
             known = read_recharge(connection, tenant, account_id, asset)
         return known or AutoRecharge(tenant=tenant, account_id=account_id, asset=asset)
 
     def due_recharges(self, limit: int = 100, *, after: AutoRecharge | None = None) -> tuple[AutoRecharge, ...]:
         """Those that are to begin now, and those under way, by name; those after one, if it is given."""
-        with self._accounts.read() as connection:
-            return tuple(read_due_recharges(connection, self._agreed.clock(), limit, after))
+        with self._database.read() as connection:
+            return tuple(read_due_recharges(connection, self._settling.clock(), limit, after))
 
     def begin_recharge(self, recharge: AutoRecharge) -> Order | None:
         """Writes the order of a recharge, before the provider is called; the one under way is answered as it is.
@@ -93,8 +89,8 @@ class Recharging:
         The order's id is the idempotency key. None: it may not begin. Its package is not sold any more or its month's
         cap would be passed, and it waits then; or it is not due any more, or another server was faster.
         """
-        now = self._agreed.clock()
-        with self._accounts.read() as connection:
+        now = self._settling.clock()
+        with self._database.read() as connection:
             known = read_recharge(connection, recharge.tenant, recharge.account_id, recharge.asset)
             if known is None:
                 return None
@@ -123,7 +119,7 @@ class Recharging:
             kind=OrderKind.RECHARGE,
             account_id=known.account_id,
             price=package.price,
-            livemode=self._agreed.rules.livemode,
+            livemode=self._settling.rules.livemode,
             asset=known.asset,
             created_at=now,
         )
@@ -134,14 +130,14 @@ class Recharging:
             keep_order(connection, order)
 
         try:
-            self._agreed.write(write)
+            self._settling.write(write)
         except StaleError:
             return None
         return replace(order, version=1)
 
     def may_charge(self, order: Order) -> bool:
         """False if the customer must not be charged for a recharge: it was disabled since, or the account closed."""
-        with self._accounts.read() as connection:
+        with self._database.read() as connection:
             known = read_recharge(connection, order.tenant, order.account_id, order.asset)
             status = read_status(connection, order.account(order.asset))
         return known is not None and known.enabled and known.order_id == order.order_id and status is AccountStatus.OPEN
@@ -149,7 +145,7 @@ class Recharging:
     def _wait(self, recharge: AutoRecharge, until: datetime, why: str) -> None:
         """What may not buy now is not looked at again before it may, so that it does not keep others waiting."""
         try:
-            self._agreed.write(lambda connection: keep_recharge(connection, replace(recharge, retry_at=until)))
+            self._settling.write(lambda connection: keep_recharge(connection, replace(recharge, retry_at=until)))
         except StaleError:
             # Something was agreed at this moment; it is looked at again.
             return

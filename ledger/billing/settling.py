@@ -139,6 +139,13 @@ class Settling:
         return refused or replace(kept, version=kept.version + 1)
 
 
+class Desk:
+    """What each part of billing has: the database it reads, and what writes for it."""
+
+    def __init__(self, database: Database, settling: Settling) -> None:
+        self._database, self._settling = database, settling
+
+
 class _Turn:
     """One go at an order: step after step, until nothing is to be done."""
 
