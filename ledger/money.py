@@ -59,9 +59,10 @@ def money_sides(debit: Code, credit: Code) -> Sides:
 def cost_moved(before: Lot, after: Lot, line: Line) -> Money | None:
     """What of a lot's cost a line moves from its debit to its credit; None if nothing.
 
-    What leaves takes its share of what the credits carry that are there. What a refund brings back is what it is given,
-    at most what is recognised; the last of what was spent brings all of that. What is reclaimed takes its share of what
-    is recognised. The last of anything takes the rounding.
+    What leaves takes what those that stay do not carry: they carry their share of what was paid, rounded up, as far as
+    it is there. So it does not matter in how many parts credits leave. What is reclaimed does the same to what is
+    recognised. What a refund brings back is what it is given, at most what is recognised; the last of what was spent
+    brings all of that.
 
     before, after   the lot ahead of the line, and once its credits are posted
     line            with what it is given to bring back
@@ -72,11 +73,11 @@ def cost_moved(before: Lot, after: Lot, line: Line) -> Money | None:
         return None
     given = 0 if line.cost is None else line.cost.minor_units
     if debit is MoneyCode.DEFERRED:
-        moved = _share(before.deferred, line.amount, before.remaining + before.held)
+        moved = _leaving(before.deferred, before, after.remaining + after.held)
     elif credit is not MoneyCode.DEFERRED:
-        moved = _share(before.recognised, line.amount, before.spent - before.reclaimed)
+        moved = _leaving(before.recognised, before, after.spent - after.reclaimed)
     elif debit is not MoneyCode.REVENUE:
-        moved = _share(cost.minor_units, line.amount, before.granted)
+        moved = cost.minor_units * line.amount // before.granted
     elif before.spent == 0:
         # A lot that a refund makes; what it may be given is bounded by the one that it is taken from.
         moved = given
@@ -135,9 +136,14 @@ def cost_rolled_over(lot: Lot, amount: int) -> Money | None:
     return Money(minor_units=min(share, lot.lapsed), currency=cost.currency)
 
 
-def _share(money: int, amount: int, there: int) -> int:
-    """What an amount takes with it of the money that all that is there carries, rounded down; all of it takes all."""
-    return money if amount >= there else money * amount // there
+def _leaving(carried: int, lot: Lot, stay: int) -> int:
+    """What leaves with credits of a lot.
+
+    carried   what they and those that stay carry, minor units
+    stay      how many stay
+    """
+    cost = 0 if lot.terms.cost is None else lot.terms.cost.minor_units
+    return carried if stay <= 0 else max(carried + -cost * stay // lot.granted, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,7 +148,8 @@ CORRUPTIONS = {
     ),
     "a new lot takes its cost from none": (
         "UPDATE entries SET made = replace(made, '\"taken_from\":1,', '') WHERE seq = 7 AND IN_PAID",
-        rf"{OF_PAID}, lot 1 keeps recognised as 14, but its entries say 20\.",
+        rf"{entry(9, OF_PAID)} says that 9 EUR of the cost of lot 1 goes from owed to payments, "
+        r"but its share is 19 EUR\.",
     ),
     "a lot that was bought takes its cost from another": (
         'UPDATE entries SET made = replace(made, \'"number"\', \'"taken_from":1,"number"\') WHERE seq = 2 AND IN_PAID',
@@ -160,7 +161,7 @@ CORRUPTIONS = {
     ),
     "more of a lot is recognised": (
         "UPDATE lots SET recognised = 15 WHERE lot = 1 AND IN_PAID",
-        rf"{OF_PAID}, lot 1 keeps recognised as 15, but its entries say 14\.",
+        rf"{OF_PAID}, lot 1 keeps recognised as 15, but its entries say 11\.",
     ),
     "more of a lot has lapsed": (
         "UPDATE lots SET lapsed = 31 WHERE lot = 1 AND IN_PAID",

@@ -1,8 +1,8 @@
 """What becomes of the money that was paid for credits, told by what must hold of it.
 
-Of what a lot keeps, each movement takes the fraction that its credits are of those that carry it, to less than one
-unit. What must hold exactly is asserted on the way: all that was paid for a lot is somewhere, no part of it is ever
-less than nothing, what is empty carries nothing, and what was used and came back has left nothing behind.
+Credits that stay keep what they cost, rounded up, as far as it is there; what leaves takes the rest. What must hold is
+asserted on the way: all that was paid for a lot is somewhere, no part of it is ever less than nothing, what is empty
+carries nothing, and what was used and came back has left nothing behind.
 """
 
 from collections import Counter
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
+from math import ceil
 
 from ledger import Entry, Line, MadeLot
 
@@ -47,6 +48,10 @@ class Paid:
     def deferred(self) -> int:
         """What the credits carry that are in it."""
         return self.kept["deferred"]
+
+    def keeps(self, name: str, stay: int) -> int:
+        """What of a pile stays with so many credits."""
+        return min(self.kept[name], ceil(Fraction(self.cost * max(stay, 0), self.granted)))
 
     def count(self, debit: str, credit: str, amount: int, *, is_made: bool) -> None:
         """Moves credits."""
@@ -119,7 +124,6 @@ class Account:
         lot, debit, credit = self.lots[line.lot - 1], str(line.debit), str(line.credit)
         money = line.cost.minor_units if line.cost else 0
         assert line.cost is None or line.cost.currency == lot.currency
-        before = lot.there, lot.spent - lot.reclaimed
         lot.count(debit, credit, line.amount, is_made=line.lot in made)
         fact = Fact(entry.effective_at, lot.package, lot.currency, debit, credit, line.amount, money)
         self.facts.append(fact)
@@ -131,19 +135,21 @@ class Account:
         if line.lot in made and target == "deferred":
             self._filled(entry, made[line.lot], lot, money, came_back)
         elif source == "deferred":
-            self._moved(lot, source, target, Fraction(lot.kept[source] * line.amount, before[0]), money)
+            assert money == lot.kept[source] - lot.keeps(source, lot.there), (money, lot)
+            self._moved(lot, source, target, money)
         elif target == "deferred":
             assert {burnt[0] for burnt in came_back} == {line.lot}
             brought = sum(burnt[1] for burnt in came_back)
-            is_all = lot.spent == 0
-            self._moved(lot, source, target, lot.kept[source] if is_all else min(brought, lot.kept[source]), money)
+            share = lot.kept[source] if lot.spent == 0 else min(brought, lot.kept[source])
+            assert abs(money - share) < 1, (money, share, lot)
+            self._moved(lot, source, target, money)
         else:
-            self._moved(lot, source, target, Fraction(lot.kept[source] * line.amount, before[1]), money)
+            assert money == lot.kept[source] - lot.keeps(source, lot.spent - lot.reclaimed), (money, lot)
+            self._moved(lot, source, target, money)
 
     @staticmethod
-    def _moved(lot: Paid, source: str, target: str, share: Fraction, money: int) -> None:
+    def _moved(lot: Paid, source: str, target: str, money: int) -> None:
         """Out of one pile of a lot, into another or away; what was given away stays revenue here, to be reclaimed."""
-        assert abs(money - share) < 1, (money, share, lot)
         target = "revenue" if target == "transfers" else target
         lot.kept[source] -= money
         if target in PILES:

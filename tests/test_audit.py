@@ -97,7 +97,7 @@ STORY = (
     (0, Revoke(**of_paid(lot=1), amount=1, spent=SpentPart.LEAVE)),  # 5: 10, of 71
     (1, Refund(**of_paid(entry=3), amount=1, expired_lots=ExpiredLots.NEW_LOT, lot_ttl=DAY)),  # 6: 61 lapse; 7, lot 2
     (1, RollOver(**of_paid(lot=1), amount=3, ttl=None)),  # 8, lot 3: 31
-    (1, Revoke(**of_paid(lot=1), amount=1, spent=SpentPart.OWE)),  # 9: a third of 20
+    (1, Revoke(**of_paid(lot=1), amount=2, spent=SpentPart.OWE)),  # 9: 9 of 20, of which 11 stay with 1
     (1, transferring(1, PAID, PAL)),  # 10: all of lot 2
     (1, granting(7, scope=("image/*",))),  # 17 is the lapse of lot 1; 18, lot 3
     (1, Adjust(**by_acme(memo=WHY), direction=Direction.UP, amount=1)),  # 19, lot 4

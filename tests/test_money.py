@@ -41,6 +41,22 @@ def journal(ledger):
     return balances
 
 
+@pytest.mark.parametrize("call", [1, 7, 50, 150])
+def test_what_small_calls_use_is_revenue_as_soon_as_it_comes_to_a_cent(acme, call):
+    acme.execute(sold(10_000, 100))
+    for used in range(call, 301, call):
+        done(acme.execute(deducting(call)))
+        assert journal(acme).get("revenue", 0) == used // 100
+
+
+def test_what_small_calls_used_goes_back_as_soon_as_it_comes_to_a_cent(acme):
+    acme.execute(sold(10_000, 100))
+    done(acme.execute(deducting(10_000)))
+    for number in range(1, 201):
+        done(acme.execute(Revoke(**of_lot(1), amount=1, spent=SpentPart.OWE)))
+        assert journal(acme)["payments"] == 100 - number // 100
+
+
 def test_what_is_refunded_credit_by_credit_and_lapses_takes_along_no_more_than_was_paid(acme, clock):
     acme.execute(sold(100, 10, ttl=DAY))
     used = done(acme.execute(deducting(100)))
