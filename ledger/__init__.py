@@ -27,7 +27,7 @@ from ledger.audit import TrialBalanceRow
 from ledger.auditor import AuditReport
 from ledger.billing import Billing, EventPage, MadeOrder, OrderPage, SubscriptionPage
 from ledger.books import Ledger, utc_now
-from ledger.card_versions import CardAction, CardChange
+from ledger.card_versions import CardAction, CardChange, CardChanges
 from ledger.chart import CHART, AccountType, Code, Source
 from ledger.database import DatabaseMisusedError, DatabaseUnavailableError, parse_url, shown_url
 from ledger.explain import CountedLimit, Explanation, MovedLot, PassedLot, Rule, Why
@@ -180,6 +180,7 @@ __all__ = [
     "Capture",
     "CardAction",
     "CardChange",
+    "CardChanges",
     "Change",
     "Charge",
     "ChargePart",

@@ -11,7 +11,7 @@ import structlog
 from ledger.administration import check_policy
 from ledger.auditor import AuditReport
 from ledger.billing import Billing
-from ledger.card_versions import CardChange
+from ledger.card_versions import CardChanges
 from ledger.database import READERS_DEFAULT, CollisionError, Database, DatabaseUnavailableError, fsync_is_on
 from ledger.explain import Explanation
 from ledger.fields import check_account, check_account_part, check_asset, check_page_size
@@ -213,7 +213,8 @@ class Ledger:
         *,
         retire_others: bool = False,
         preview: bool = False,
-    ) -> tuple[CardChange, ...] | Refused:
+        revision: int | None = None,
+    ) -> CardChanges | Refused:
         """Sets rate cards, all or none; see PriceList.apply.
 
         cards    their versions are not looked at; what is effective AT_ONCE is so from now on
@@ -225,7 +226,9 @@ class Ledger:
         self._require_open()
         # If another server does it at this moment, whoever comes second builds on that.
         return decided_again(
-            lambda: self._price_list.apply(tenant, asset, cards, retire_others=retire_others, preview=preview)
+            lambda: self._price_list.apply(
+                tenant, asset, cards, retire_others=retire_others, preview=preview, revision=revision
+            )
         )
 
     def rate_card(self, tenant: str, asset: str, card: str, version: int = 0) -> RateCard | Refused:

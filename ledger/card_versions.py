@@ -32,6 +32,18 @@ class CardChange:
     after: RateCard
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardChanges:
+    """What became of the rate cards of an asset.
+
+    changes    of the cards that were named, in that order, then of those that were retired because they were not
+    revision   how often cards of the asset have been set
+    """
+
+    changes: tuple[CardChange, ...]
+    revision: int
+
+
 def in_effect(cards: Iterable[CardVersion], at: datetime) -> tuple[RateCard, ...]:
     """The cards that count at an instant, by name.
 

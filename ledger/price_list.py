@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, update
 
-from ledger.card_versions import CardChange, changes_of, in_effect, written
+from ledger.card_versions import CardChanges, changes_of, in_effect, written
 from ledger.database import CollisionError, Database
 from ledger.decide.charging import unpriced
 from ledger.loading import read_assets
@@ -30,13 +30,21 @@ class PriceList:
         self._database, self._books, self._clock = database, books, clock
 
     def apply(
-        self, tenant: str, asset: str, cards: Sequence[RateCard], *, retire_others: bool, preview: bool
-    ) -> tuple[CardChange, ...] | Refused:
+        self,
+        tenant: str,
+        asset: str,
+        cards: Sequence[RateCard],
+        *,
+        retire_others: bool,
+        preview: bool,
+        revision: int | None,
+    ) -> CardChanges | Refused:
         """Makes a new version of every card that differs from its last one.
 
         retire_others   cards that are not among these are retired
         preview         writes nothing
-        refuses         ASSET_NOT_FOUND, EFFECTIVE_IN_PAST, RATE_CARDS_CLASH, in that order
+        revision        if something is to be changed, it must be this one still; None: any
+        refuses         ASSET_NOT_FOUND, EFFECTIVE_IN_PAST, RATE_CARDS_CLASH, CHANGED_MEANWHILE, in that order
         raises          CollisionError if another process changes the asset's cards at this moment
         """
         start = self._database.read if preview else self._database.write
@@ -48,10 +56,15 @@ class PriceList:
             changes = changes_of(kept, cards, self._clock(), retire_others=retire_others)
             if isinstance(changes, Refused):
                 return changes
-            if (new := written(changes)) and not preview:
-                _write(connection, known, new)
-                connection.commit()
-        return changes
+            new = written(changes)
+            if new and revision not in {None, known.prices}:
+                return Refused(reason=Reason.CHANGED_MEANWHILE, figures={"what": f"price list of {asset}"})
+            if not new or preview:
+                return CardChanges(changes=changes, revision=known.prices)
+            raised = replace(known, prices=known.prices + 1)
+            _write(connection, known, raised, new)
+            connection.commit()
+        return CardChanges(changes=changes, revision=raised.prices)
 
     def card(self, tenant: str, asset: str, card: str, version: int) -> RateCard | Refused:
         """A rate card.
@@ -105,9 +118,8 @@ def _asset(connection: Connection, tenant: str, asset: str) -> Asset | Refused:
     return known or Refused(reason=Reason.ASSET_NOT_FOUND, figures={"asset": asset})
 
 
-def _write(connection: Connection, asset: Asset, cards: Iterable[RateCard]) -> None:
+def _write(connection: Connection, asset: Asset, raised: Asset, cards: Iterable[RateCard]) -> None:
     """Writes new versions; raises CollisionError if another process has changed the asset's cards."""
-    raised = replace(asset, prices=asset.prices + 1)
     kept = update(assets).where(assets.c.tenant == asset.tenant, assets.c.asset == asset.asset)
     if connection.execute(kept.where(assets.c.prices == asset.prices).values(prices=raised.prices)).rowcount == 0:
         if asset.prices > 0:

@@ -35,15 +35,17 @@ class PricingService(PricingServiceServicer):
         return quote_message(found)
 
     async def ApplyRateCards(self, request: pb.ApplyRateCardsRequest, context: Context) -> pb.ApplyRateCardsResponse:
-        changes = await self._read(
+        found = await self._read(
             self._ledger.apply_rate_cards,
             tenant_of(context),
             request.asset or DEFAULT_ASSET,
             cards_of(request.cards),
             retire_others=request.retire_others,
             preview=request.preview,
+            revision=request.revision if request.HasField("revision") else None,
         )
-        return pb.ApplyRateCardsResponse(changes=[change_message(change) for change in changes])
+        changes = [change_message(change) for change in found.changes]
+        return pb.ApplyRateCardsResponse(changes=changes, revision=found.revision)
 
     async def GetRateCard(self, request: pb.GetRateCardRequest, context: Context) -> pb.GetRateCardResponse:
         asset = request.asset or DEFAULT_ASSET

@@ -127,7 +127,7 @@ class GrpcTarget:
                 fields["discount"] = scrip.Discount(**fields["discount"])
             changes = self._client.apply_rate_cards(
                 [scrip.RateCard(**fields)], asset=asked.account.asset, retire_others=retire_others
-            )
+            ).changes
             action = pricing_service_pb2.RateCardChange.Action.Name(changes[0].action)
             figures = {
                 "action": action.removeprefix("ACTION_").lower(),

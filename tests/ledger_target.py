@@ -241,7 +241,7 @@ class LedgerTarget(LibraryTarget):
             lambda: self._ledger.apply_rate_cards(
                 self.tenant, asked.account.asset, [card], retire_others=retire_others
             ),
-            change_shown,
+            lambda done: change_shown(done.changes),
         )
 
     def card(self, asked: Asked) -> Answer:

@@ -132,11 +132,25 @@ def test_of_two_servers_that_set_cards_which_clash_at_the_same_moment_one_is_ref
     assert len(one.rate_cards(*BOOKS)) == 5
 
 
+def test_of_two_servers_that_do_what_they_were_shown_at_the_same_moment_one_is_refused(two):
+    for turn in range(5):
+        names = (f"one-{turn}", f"two-{turn}")
+        asked = [(ledger, [card(name, 1, operation=name)]) for ledger, name in zip(two, names, strict=True)]
+        revision = two[0].apply_rate_cards(*BOOKS, asked[0][1], preview=True).revision
+
+        with ThreadPoolExecutor(2) as threads:
+            outcomes = list(threads.map(lambda of: of[0].apply_rate_cards(*BOOKS, of[1], revision=revision), asked))  # noqa: B023
+
+        (refused,) = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+        assert refused.reason is Reason.CHANGED_MEANWHILE
+    assert len(two[0].rate_cards(*BOOKS)) == 5
+
+
 def test_two_servers_that_set_cards_over_and_over_get_all_of_them_done(two):
     cards = [[card(f"c-{server}-{turn}", 1, operation=f"o-{server}-{turn}") for turn in range(20)] for server in (0, 1)]
 
     def set_all(ledger, cards):
-        return [ledger.apply_rate_cards(*BOOKS, [one])[0].action for one in cards]
+        return [ledger.apply_rate_cards(*BOOKS, [one]).changes[0].action for one in cards]
 
     with ThreadPoolExecutor(2) as threads:
         outcomes = list(threads.map(set_all, two, cards))
@@ -186,7 +200,7 @@ def test_versions_that_count_no_more_are_not_read(sqlite_url, clock):
     with unreadable(sqlite_url, 1), server(sqlite_url, clock) as ledger:
         cost = ledger.quote(*BOOKS, CHAT).amount
         clock.now += DAY
-        (change,) = ledger.apply_rate_cards(*BOOKS, [by_token(3)])
+        (change,) = ledger.apply_rate_cards(*BOOKS, [by_token(3)]).changes
 
         assert (cost, charged(ledger.execute(using(CHAT))), change.before.version) == (10, 15, 2)
         assert [(one.card, one.version) for one in ledger.rate_cards(*BOOKS)] == [("chat", 3), ("image", 2)]
@@ -225,16 +239,43 @@ def test_a_preview_of_cards_tells_what_would_become_of_them_and_writes_nothing(l
     told = ledger.apply_rate_cards(*BOOKS, wanted, retire_others=True, preview=True)
 
     assert rows_of(database_url) == before
-    assert [(change.after.card, change.action) for change in told] == [
+    assert [(change.after.card, change.action) for change in told.changes] == [
         ("b", CardAction.CHANGED),
         ("d", CardAction.CREATED),
         ("a", CardAction.UNCHANGED),
         ("c", CardAction.RETIRED),
     ]
-    assert ledger.apply_rate_cards(*BOOKS, wanted, retire_others=True) == told
+    done = ledger.apply_rate_cards(*BOOKS, wanted, retire_others=True, revision=told.revision)
+    assert (done.changes, done.revision) == (told.changes, told.revision + 1)
     assert [(one.card, one.version) for one in ledger.rate_cards(*BOOKS)] == [("a", 1), ("b", 2), ("d", 1)]
     all_versions = [("a", 1), ("b", 2), ("b", 1), ("c", 2), ("c", 1), ("d", 1)]
     assert [(one.card, one.version) for one in ledger.rate_cards(*BOOKS, all_versions=True)] == all_versions
+
+
+def test_what_a_preview_showed_is_not_done_once_cards_were_set_meanwhile(ledger, database_url):
+    wanted = [card("b", 2, operation="b")]
+    told = ledger.apply_rate_cards(*BOOKS, wanted, retire_others=True, preview=True)
+    ledger.apply_rate_cards(*BOOKS, [card("a", 1, operation="a")])
+    before = rows_of(database_url)
+
+    refused = [
+        ledger.apply_rate_cards(*BOOKS, wanted, retire_others=True, preview=preview, revision=told.revision)
+        for preview in (True, False)
+    ]
+
+    assert {one.reason for one in refused} == {Reason.CHANGED_MEANWHILE}
+    assert rows_of(database_url) == before
+
+
+def test_cards_that_are_as_they_are_to_be_are_answered_alike_whichever_revision_is_named(ledger):
+    wanted = [card("a", 1, operation="a")]
+    told = ledger.apply_rate_cards(*BOOKS, wanted, preview=True)
+    done = ledger.apply_rate_cards(*BOOKS, wanted, revision=told.revision)
+
+    again = ledger.apply_rate_cards(*BOOKS, wanted, revision=told.revision)
+
+    assert (told.revision, done.revision, again.revision) == (0, 1, 1)
+    assert [change.action for change in again.changes] == [CardAction.UNCHANGED]
 
 
 def test_a_card_is_read_as_it_was_set(ledger):
@@ -262,7 +303,7 @@ def test_a_card_is_read_as_it_was_set(ledger):
         version=0,
     )
 
-    (change,) = ledger.apply_rate_cards(*BOOKS, [whole])
+    (change,) = ledger.apply_rate_cards(*BOOKS, [whole]).changes
 
     assert ledger.rate_cards(*BOOKS, all_versions=True) == (change.after,) == (replace(whole, version=1),)
 

@@ -61,12 +61,15 @@ def test_examples(file: Path, default_card: str, form: Format) -> None:
 def apply(client: Client, file: Path, form: Format, *, retire_others: bool, yes: bool, preview: bool) -> None:
     """Set the rate cards that FILE has: show what would change, ask, and change it.
 
+    If cards of the asset are set by somebody else meanwhile, nothing is changed.
+
     Ends with 0 if it is done or there is nothing to do, with 1 if it is refused or not confirmed, with 2 if the file is
     wrong and nothing was sent.
     """
     found = _read(file)
     cards = [_asked(card) for card in found.cards]
-    changes = client.apply_rate_cards(cards, asset=found.asset, retire_others=retire_others, preview=True)
+    told = client.apply_rate_cards(cards, asset=found.asset, retire_others=retire_others, preview=True)
+    changes = told.changes
     verdict, apart = "Preview.", form is not Format.TABLE
     if not apart:
         click.echo(_table(found, changes))
@@ -77,7 +80,11 @@ def apply(client: Client, file: Path, form: Format, *, retire_others: bool, yes:
                 if apart:
                     click.echo(_table(found, changes), err=True)
                 click.confirm(f"Change the prices of {found.asset}?", abort=True, err=apart)
-            changes = client.apply_rate_cards(cards, asset=found.asset, retire_others=retire_others)
+            # What was shown is done, or nothing.
+            done = client.apply_rate_cards(
+                cards, asset=found.asset, retire_others=retire_others, revision=told.revision
+            )
+            changes = done.changes
             verdict = "Done."
     if apart:
         click.echo(rendered([row for change in changes for row in change_rows(change)], form))

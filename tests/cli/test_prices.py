@@ -1,9 +1,13 @@
 """`scrip prices` with a server: cards that are set, listed and shown, and usage that is quoted."""
 
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from scrip.v1.pricing_service_pb2 import RateCard
 
+from server.__main__ import main
 from tests.books import DAY
 from tests.cli.price_files import CARDS, NEXT
 from tests.cli.saying import assert_says, json_of, table_of
@@ -96,6 +100,31 @@ def test_apply_again_changes_nothing_and_asks_nothing(scrip, price_file):
 
     assert again.exit_code == 0, again.output
     assert again.stdout.splitlines() == ["(none)", "Nothing to do. Cards: 2 unchanged."]
+
+
+class Meanwhile(BytesIO):
+    """Somebody who is asked, does something, and only then says yes."""
+
+    def __init__(self, does):
+        super().__init__(b"y\n")
+        self._does = does
+
+    def read1(self, size=-1, /):
+        self._does()
+        return super().read1(size)
+
+
+def test_apply_changes_nothing_if_somebody_else_did_before_it_was_confirmed(scrip, price_file, ask):
+    other = RateCard(card="other", provider="x", operations=["y"], fixed="1")
+    name = price_file(CARDS)
+
+    result = CliRunner(env={"SCRIP_SERVER": ask.target}).invoke(
+        main, ["prices", "apply", name], input=Meanwhile(lambda: ask("ApplyRateCards", cards=[other]))
+    )
+
+    assert result.exit_code == 1
+    assert result.stderr == "Error: price list of credits was changed meanwhile. Look at it and try again.\n"
+    assert [card["card"] for card in json_of(scrip("prices", "list", "--format", "json"))] == ["other"]
 
 
 def test_a_preview_of_apply_changes_nothing(scrip, price_file):

@@ -137,6 +137,7 @@ PRICES = {
             asset="calls",
             retire_others=True,
             preview=True,
+            revision=7,
         ),
         pricing.ApplyRateCardsRequest(
             asset="calls",
@@ -171,9 +172,10 @@ PRICES = {
             ],
             retire_others=True,
             preview=True,
+            revision=7,
         ),
-        pricing.ApplyRateCardsResponse(changes=[scrip.RateCardChange(after=CARD)]),
-        (scrip.RateCardChange(after=CARD),),
+        pricing.ApplyRateCardsResponse(changes=[scrip.RateCardChange(after=CARD)], revision=8),
+        pricing.ApplyRateCardsResponse(changes=[scrip.RateCardChange(after=CARD)], revision=8),
     ),
     "apply a rate card with as little as possible": (
         lambda client: client.apply_rate_cards([scrip.RateCard(card="any", provider="*", operations=["*"], fixed=3)]),
@@ -186,7 +188,7 @@ PRICES = {
             ],
         ),
         pricing.ApplyRateCardsResponse(),
-        (),
+        pricing.ApplyRateCardsResponse(),
     ),
     "the rate card in effect": (
         lambda client: client.rate_card("gpt-5"),

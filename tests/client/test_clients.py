@@ -93,7 +93,7 @@ def blocking(client: scrip.Client) -> None:
     assert_type(client.rate_cards(), tuple[scrip.ListedRateCard, ...])
     tokens = scrip.Meter(unit="token", rate=Decimal("0.0125"))
     card = scrip.RateCard(card="gpt-5", provider="openai", operations=["chat"], meters=[tokens])
-    assert_type(client.apply_rate_cards([card]), tuple[scrip.RateCardChange, ...])
+    assert_type(client.apply_rate_cards([card]), scrip.ApplyRateCardsResponse)
     chat = scrip.Usage(provider="openai", operation="chat", quantities={"token": 1832})
     assert_type(client.quote(chat), scrip.QuoteResponse)
     assert_type(client.check_and_deduct("acme", usage=chat), scrip.CheckAndDeductResponse)

@@ -116,8 +116,8 @@ def test_what_has_no_price_is_refused_unless_the_asset_has_a_card_for_it(acme):
 def test_rate_cards_are_applied_as_they_were_read_and_nothing_changes(acme):
     read = acme.rate_cards()
 
-    changes = acme.apply_rate_cards(read, retire_others=True)
-    same = acme.apply_rate_cards([LEADS, GPT])
+    changes = acme.apply_rate_cards(read, retire_others=True).changes
+    same = acme.apply_rate_cards([LEADS, GPT]).changes
 
     assert [card.card for card in read] == ["gpt-5", "leads"]
     assert {change.action for change in (*changes, *same)} == {scrip.RateCardChange.ACTION_UNCHANGED}
@@ -129,7 +129,7 @@ def test_a_price_that_changes_is_a_new_version_and_the_old_one_stays(acme, clock
     acme.apply_rate_cards([dearer], preview=True)
     before = acme.quote(leads(1))
 
-    (change, retired) = acme.apply_rate_cards([dearer], retire_others=True)
+    (change, retired) = acme.apply_rate_cards([dearer], retire_others=True).changes
 
     assert before.amount == 2
     assert (change.action, change.before.version, change.after.version) == (scrip.RateCardChange.ACTION_CHANGED, 1, 2)

@@ -119,6 +119,17 @@ def test_no_two_rate_cards_cover_the_same_equally_well(books):
     assert {told.metadata["card"], told.metadata["other"]} == {"chat", "twin"}
 
 
+def test_what_a_preview_of_rate_cards_showed_is_not_done_once_others_were_set(books):
+    card = RateCard(card="one", provider="a", operations=["b"])
+    shown = books.ask("ApplyRateCards", cards=[card], preview=True)
+
+    told = books.refusal("ApplyRateCards", cards=[card], revision=shown.revision - 1)
+
+    assert (told.code, told.reason) == ("FAILED_PRECONDITION", "CHANGED_MEANWHILE")
+    assert told.metadata == {"what": "price list of credits"}
+    assert books.ask("ApplyRateCards", cards=[card], revision=shown.revision, preview=True) == shown
+
+
 def test_of_rate_cards_all_are_applied_or_none(books):
     good = RateCard(card="good", provider="a", operations=["b"], fixed="1")
     bad = RateCard(card="bad", provider="a", operations=["b"], fixed="2")

@@ -130,7 +130,7 @@ from scrip.v1.ledger_service_pb2 import (
     TrialBalanceResponse,
     TrialBalanceRow,
 )
-from scrip.v1.pricing_service_pb2 import QuoteForResponse, QuoteResponse, RateCardChange
+from scrip.v1.pricing_service_pb2 import ApplyRateCardsResponse, QuoteForResponse, QuoteResponse, RateCardChange
 from scrip.v1.pricing_service_pb2 import RateCard as ListedRateCard
 from scrip.v1.types_pb2 import Balance, Charge, ChargePart, Code, Draw, Entry, Line, Lot, Memo, Money, Source
 from scrip.v1.types_pb2 import Hold as ListedHold
@@ -150,6 +150,7 @@ __all__ = [
     "AmountAboveOwed",
     "AmountAboveRefundable",
     "AmountAboveRevocable",
+    "ApplyRateCardsResponse",
     "Asset",
     "AssetExists",
     "AssetNotFound",

@@ -9,13 +9,13 @@ from scrip.prices import Discount, Meter, RateCard, Tier, Usage
 from scrip.reasons import invalid
 from scrip.v1.pricing_service_pb2 import (
     ApplyRateCardsRequest,
+    ApplyRateCardsResponse,
     GetRateCardRequest,
     ListRateCardsRequest,
     QuoteForRequest,
     QuoteForResponse,
     QuoteRequest,
     QuoteResponse,
-    RateCardChange,
 )
 from scrip.v1.pricing_service_pb2 import Discount as DiscountMessage
 from scrip.v1.pricing_service_pb2 import Meter as MeterMessage
@@ -66,9 +66,10 @@ def apply_rate_cards(
     asset: str = CREDITS,
     retire_others: bool = False,
     preview: bool = False,
+    revision: int | None = None,
     deadline_s: float | None = None,
-) -> Call[tuple[RateCardChange, ...]]:
-    """Set rate cards, all or none, and tell what became of each.
+) -> Call[ApplyRateCardsResponse]:
+    """Set rate cards, all or none, and tell what became of each: `changes`.
 
     One that differs from its last version becomes a new version; what was charged stays as it is. The same cards again
     change nothing.
@@ -77,17 +78,17 @@ def apply_rate_cards(
     asset           what is charged
     retire_others   True: cards of the asset that are not among them are retired; these come last in the answer
     preview         True: tell what would change, and change nothing
-    refused         AssetNotFound, EffectiveInPast, RateCardsClash, in that order
+    revision        the one that a preview told: what it showed is done, or nothing; None: whichever it is
+    refused         AssetNotFound, EffectiveInPast, RateCardsClash, ChangedMeanwhile, in that order
     """
     request = ApplyRateCardsRequest(
         asset=arguments.named("asset", asset),
         cards=[_card(f"cards[{index}]", one) for index, one in enumerate(arguments.several("cards", cards))],
         retire_others=arguments.truth("retire_others", retire_others),
         preview=arguments.truth("preview", preview),
+        revision=None if revision is None else arguments.whole("revision", revision),
     )
-    return Call(
-        rpc="ApplyRateCards", request=request, read=lambda response: tuple(response.changes), deadline_s=deadline_s
-    )
+    return Call(rpc="ApplyRateCards", request=request, deadline_s=deadline_s)
 
 
 def rate_card(

@@ -504,12 +504,15 @@ class ApplyRateCardsRequest(_message.Message):
     CARDS_FIELD_NUMBER: _builtins.int
     RETIRE_OTHERS_FIELD_NUMBER: _builtins.int
     PREVIEW_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     asset: _builtins.str
     """What is charged; empty means "credits"."""
     retire_others: _builtins.bool
     """True: cards of the asset that are not among them are retired."""
     preview: _builtins.bool
     """True: tell what would change, and change nothing."""
+    revision: _builtins.int
+    """The revision of the asset's cards that a preview told: what it showed is done, or nothing. Absent: whichever it is."""
     @_builtins.property
     def cards(self) -> _containers.RepeatedCompositeFieldContainer[Global___RateCard]:
         """The cards as they are to be; at most 1,000, each with a name of its own. A request has at most 1 MiB, so that many
@@ -523,12 +526,15 @@ class ApplyRateCardsRequest(_message.Message):
         cards: _abc.Iterable[Global___RateCard] | None = ...,
         retire_others: _builtins.bool = ...,
         preview: _builtins.bool = ...,
+        revision: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_revision", b"_revision", "revision", b"revision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "cards", b"cards", "preview", b"preview", "retire_others", b"retire_others"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_revision", b"_revision", "asset", b"asset", "cards", b"cards", "preview", b"preview", "retire_others", b"retire_others", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__revision: _TypeAlias = _typing.Literal["revision"]  # noqa: Y015
+    _WhichOneofArgType__revision: _TypeAlias = _typing.Literal["_revision", b"_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__revision) -> _WhichOneofReturnType__revision | None: ...
 
 Global___ApplyRateCardsRequest: _TypeAlias = ApplyRateCardsRequest  # noqa: Y015
 
@@ -539,6 +545,9 @@ class ApplyRateCardsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CHANGES_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """How often cards of the asset have been set; a preview adds nothing to it."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RateCardChange]:
         """One for each card that was named, in that order, then those that were retired because they were not."""
@@ -547,10 +556,11 @@ class ApplyRateCardsResponse(_message.Message):
         self,
         *,
         changes: _abc.Iterable[Global___RateCardChange] | None = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -95,8 +95,9 @@ class PricingServiceServicer(object):
         """Sets rate cards, all or none: a card that differs from its last version becomes a new version, which takes the place
         of versions that would begin then or later.
         Writes: no entry.
-        Repeat: cards that are as they are already stay as they are.
-        Refuses, in this order: ASSET_NOT_FOUND, EFFECTIVE_IN_PAST, RATE_CARDS_CLASH.
+        Repeat: cards that are as they are already stay as they are, and are answered alike, whichever revision is named.
+        Refuses, in this order: ASSET_NOT_FOUND, EFFECTIVE_IN_PAST, RATE_CARDS_CLASH, CHANGED_MEANWHILE (cards of the asset
+        were set since the revision that is named).
         Silence: repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -52,8 +52,9 @@ class PricingServiceStub:
     """Sets rate cards, all or none: a card that differs from its last version becomes a new version, which takes the place
     of versions that would begin then or later.
     Writes: no entry.
-    Repeat: cards that are as they are already stay as they are.
-    Refuses, in this order: ASSET_NOT_FOUND, EFFECTIVE_IN_PAST, RATE_CARDS_CLASH.
+    Repeat: cards that are as they are already stay as they are, and are answered alike, whichever revision is named.
+    Refuses, in this order: ASSET_NOT_FOUND, EFFECTIVE_IN_PAST, RATE_CARDS_CLASH, CHANGED_MEANWHILE (cards of the asset
+    were set since the revision that is named).
     Silence: repeat.
     """
     GetRateCard: _grpc.UnaryUnaryMultiCallable[_pricing_service_pb2.GetRateCardRequest, _pricing_service_pb2.GetRateCardResponse]
@@ -91,8 +92,9 @@ class PricingServiceAsyncStub(PricingServiceStub):
     """Sets rate cards, all or none: a card that differs from its last version becomes a new version, which takes the place
     of versions that would begin then or later.
     Writes: no entry.
-    Repeat: cards that are as they are already stay as they are.
-    Refuses, in this order: ASSET_NOT_FOUND, EFFECTIVE_IN_PAST, RATE_CARDS_CLASH.
+    Repeat: cards that are as they are already stay as they are, and are answered alike, whichever revision is named.
+    Refuses, in this order: ASSET_NOT_FOUND, EFFECTIVE_IN_PAST, RATE_CARDS_CLASH, CHANGED_MEANWHILE (cards of the asset
+    were set since the revision that is named).
     Silence: repeat.
     """
     GetRateCard: _aio.UnaryUnaryMultiCallable[_pricing_service_pb2.GetRateCardRequest, _pricing_service_pb2.GetRateCardResponse]  # type: ignore[assignment]
@@ -145,8 +147,9 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Sets rate cards, all or none: a card that differs from its last version becomes a new version, which takes the place
         of versions that would begin then or later.
         Writes: no entry.
-        Repeat: cards that are as they are already stay as they are.
-        Refuses, in this order: ASSET_NOT_FOUND, EFFECTIVE_IN_PAST, RATE_CARDS_CLASH.
+        Repeat: cards that are as they are already stay as they are, and are answered alike, whichever revision is named.
+        Refuses, in this order: ASSET_NOT_FOUND, EFFECTIVE_IN_PAST, RATE_CARDS_CLASH, CHANGED_MEANWHILE (cards of the asset
+        were set since the revision that is named).
         Silence: repeat.
         """
 
