@@ -5,7 +5,7 @@ def listed(items, url="/v1/things"):
     return {"object": "list", "data": items, "has_more": False, "url": url}
 
 
-def price(price_id, *, amount, currency="usd", interval=None, created=0):
+def price(price_id, *, amount, currency="usd", recurring=None, created=0):
     return {
         "id": price_id,
         "object": "price",
@@ -15,8 +15,8 @@ def price(price_id, *, amount, currency="usd", interval=None, created=0):
         "livemode": False,
         "metadata": {},
         "product": "prod_" + price_id.removeprefix("price_"),
-        "recurring": {"interval": interval, "interval_count": 1, "usage_type": "licensed"} if interval else None,
-        "type": "recurring" if interval else "one_time",
+        "recurring": recurring,
+        "type": "recurring" if recurring else "one_time",
         "unit_amount": amount,
         "unit_amount_decimal": str(amount),
     }
@@ -153,6 +153,7 @@ def subscription(subscription_id, *, created, livemode, customer_id, metadata, i
     return {
         "id": subscription_id,
         "object": "subscription",
+        "billing_cycle_anchor": created,
         "cancel_at_period_end": False,
         "canceled_at": None,
         "created": created,

@@ -4,6 +4,7 @@ Every method that does something answers the events it made, oldest first; `even
 """
 
 import time
+from calendar import monthrange
 from copy import deepcopy
 from datetime import UTC, datetime
 from itertools import count
@@ -20,13 +21,19 @@ class StripeSaysNoError(Exception):
         self.body = {"error": {"message": message, "type": kind, **fields}}
 
 
-def next_period(start, interval):
-    """The end of the period of a month or a year that begins at an instant; the day is one that every month has."""
-    day = datetime.fromtimestamp(start, UTC)
-    day = day.replace(day=min(day.day, 28))
-    if interval == "year":
-        return int(day.replace(year=day.year + 1).timestamp())
-    return int(day.replace(year=day.year + day.month // 12, month=day.month % 12 + 1).timestamp())
+def period_start(anchor, number, recurring):
+    """When a period of a subscription begins, counted from 0; in a month too short for the day, on its last day.
+
+    anchor      when the subscription began
+    recurring   of the price that it is for
+    """
+    begun, periods = datetime.fromtimestamp(anchor, UTC), number * recurring["interval_count"]
+    if days := {"day": 1, "week": 7}.get(recurring["interval"]):
+        return anchor + periods * days * 86400
+    months = periods * {"month": 1, "year": 12}[recurring["interval"]]
+    year, month = divmod(begun.year * 12 + begun.month - 1 + months, 12)
+    day = min(begun.day, monthrange(year, month + 1)[1])
+    return int(begun.replace(year=year, month=month + 1, day=day).timestamp())
 
 
 class StripeWorld:
@@ -90,10 +97,17 @@ class StripeWorld:
 
     # What is sold, and to whom.
 
-    def price(self, price_id, amount, currency="usd", interval=None):
+    def price(self, price_id, amount, currency="usd", interval=None, interval_count=1):
         """Puts a price on sale; answers it."""
+        recurring = {"interval": interval, "interval_count": interval_count, "usage_type": "licensed"}
         return self._keep(
-            objects.price(price_id, amount=amount, currency=currency, interval=interval, created=self.clock())
+            objects.price(
+                price_id,
+                amount=amount,
+                currency=currency,
+                recurring=recurring if interval else None,
+                created=self.clock(),
+            )
         )
 
     def customer(self):
@@ -334,7 +348,7 @@ class StripeWorld:
                 item_id=self._id("si"),
                 bought=bought,
                 quantity=1,
-                period=(now, next_period(now, bought["recurring"]["interval"])),
+                period=(now, period_start(now, 1, bought["recurring"])),
             )
         )
 
@@ -379,11 +393,9 @@ class StripeWorld:
         begun = self.get(subscription_id)
         before = len(self.events)
         item = self._item(begun)
-        start = item["current_period_end"]
-        period = {
-            "current_period_start": start,
-            "current_period_end": next_period(start, item["price"]["recurring"]["interval"]),
-        }
+        begun["_periods"] = begun.get("_periods", 1) + 1
+        end = period_start(begun["billing_cycle_anchor"], begun["_periods"], item["price"]["recurring"])
+        period = {"current_period_start": item["current_period_end"], "current_period_end": end}
         begun.update(period)
         for one in begun["items"]["data"]:
             one.update(period)

@@ -1,7 +1,7 @@
 """What the invoices of a subscription do to the books: periods, changes, what lives on, use without limit."""
 
-from datetime import datetime, timedelta
-from itertools import pairwise, permutations
+from datetime import timedelta
+from itertools import permutations
 
 import pytest
 
@@ -19,8 +19,6 @@ from ledger import (
     Rollover,
     SubscriptionState,
 )
-from ledger.sales.calendar import months
-from tests.books import START
 from tests.sales import DAY, OURS, URLS, Shop, account, days, invoice, line, lots, paid, pay, plan, refund, seen
 
 JANUARY, FEBRUARY = line(0, 31), line(31, 59)
@@ -82,16 +80,6 @@ def test_an_annual_plan_grants_its_months_ahead_each_for_its_month(shop, clock):
     assert (spendable.available, spendable.pending) == (100, 1100)
     costs = [lot.terms.cost.minor_units for lot in shop.ledger.lots(account(), include_empty=True).lots]
     assert sum(costs) == 12_000
-
-
-def test_months_begin_on_the_same_day_or_the_last_there_is():
-    start, end = datetime(2027, 1, 31, tzinfo=START.tzinfo), datetime(2028, 1, 31, tzinfo=START.tzinfo)
-
-    found = months(start, end)
-
-    assert [month.start.day for month in found] == [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
-    assert (found[0].start, found[-1].end) == (start, end)
-    assert all(one.end == other.start for one, other in pairwise(found))
 
 
 def test_what_is_unused_of_a_period_lives_on_in_the_next_by_share_and_cap(shop, clock):
