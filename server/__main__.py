@@ -1,20 +1,11 @@
 """The `scrip` command: serve, migrate, config; the commands of the books are in `commands`."""
 
-import asyncio
-import os
-import sys
 from dataclasses import fields
-from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import click
-import structlog
-import uvloop
 
-from ledger import DatabaseMisusedError, DatabaseUnavailableError, migrate_database, parse_url, shown_url
 from server import commands
-from server.app import Server
 from server.config import (
     CONFIG_DEFAULT,
     CONFIG_VARIABLE,
@@ -27,9 +18,6 @@ from server.config import (
 )
 from server.log import log_as
 from server.output import Format, format_option, rendered
-from server.port import PortTakenError, with_port
-from server.serving import Ending, on_signals, serve_until_told
-from server.supervisor import WorkerRefusedError, check_workers, supervise
 
 _SOURCES: Final = {
     click.core.ParameterSource.COMMANDLINE: "flag {flag}",
@@ -42,8 +30,6 @@ _SERVE_SETTINGS: Final = (
     "drain_s", "http_listen", "public_url", "link_secret", "stripe_api_key", "stripe_webhook_secret", "stripe_api_base",
     "returned_credits", "recharge_s", "log_level", "log_format",
 )  # fmt: skip
-
-log = structlog.get_logger()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -78,63 +64,23 @@ def serve(**flags: Any) -> None:
 
     Told a second time, it does not wait for what takes long, such as an audit. What was acknowledged stays.
     """
+    from server.service import run  # noqa: PLC0415 -- to ask a server takes no books
+
     settings = Settings(**flags)
     log_as(settings)
-    try:
-        check_workers(settings)
-        if settings.workers == 1:
-            uvloop.run(_serve(settings))
-        else:
-            # The supervisor takes no calls, and its child processes are what asyncio knows best.
-            asyncio.run(_serve_with_workers(settings))
-    except (PortTakenError, DatabaseMisusedError, WorkerRefusedError) as error:
-        raise click.ClickException(str(error)) from error
-
-
-async def _serve(settings: Settings) -> None:
-    ending = Ending()
-    on_signals(ending.tell)
-    server = Server(settings)
-
-    def began() -> None:
-        http = with_port(settings.http_listen, server.http_port) if settings.http_listen else ""
-        _began(settings, with_port(settings.listen, server.port), http)
-
-    await serve_until_told(server, ending, drain_s=settings.drain_s, began=began)
-
-
-async def _serve_with_workers(settings: Settings) -> None:
-    ending = Ending()
-    on_signals(ending.tell)
-    await supervise(settings, ending, partial(_began, settings))
-
-
-def _began(settings: Settings, listen: str, http_listen: str) -> None:
-    database = shown_url(parse_url(settings.database))
-    addresses = {"listen": listen, "http_listen": http_listen} if http_listen else {"listen": listen}
-    log.info("serving", **addresses, database=database, workers=settings.workers, pid=os.getpid())
-    click.echo(_welcome(listen))
-
-
-def _welcome(address: str) -> str:
-    """What to try first, to be pasted as it is."""
-    buf = Path(sys.executable).with_name("buf")
-    if not buf.exists():
-        shown = "buf"
-    else:
-        shown = str(buf.relative_to(Path.cwd())) if buf.is_relative_to(Path.cwd()) else str(buf)
-    return (
-        "Try it, in another terminal:\n\n"
-        f"  {shown} curl --protocol grpc --http2-prior-knowledge \\\n"
-        """    -d '{"requestId": "r-1", "accountId": "acme"}' \\\n"""
-        f"    http://{address}/scrip.v1.CreditService/OpenAccount\n"
-    )
+    run(settings)
 
 
 @main.command()
 @setting_options("database", "log_level", "log_format")
 def migrate(database: str, log_level: str, log_format: str) -> None:
     """Bring the database to the schema of this Scrip. `serve` does the same when it starts."""
+    from ledger import (  # noqa: PLC0415 -- to ask a server takes no books
+        DatabaseMisusedError,
+        DatabaseUnavailableError,
+        migrate_database,
+    )
+
     log_as(Settings(log_level=log_level, log_format=log_format))
     try:
         before, after = migrate_database(database)
@@ -149,6 +95,8 @@ def migrate(database: str, log_level: str, log_format: str) -> None:
 @click.pass_context
 def config(context: click.Context, /, form: Format, **flags: Any) -> None:
     """Show every setting, its value, and where that came from."""
+    from ledger import DatabaseMisusedError, parse_url, shown_url  # noqa: PLC0415 -- to ask a server takes no books
+
     rows = []
     try:
         flags["database"] = shown_url(parse_url(flags["database"]))

@@ -36,7 +36,7 @@ from server.account_service import AccountService
 from server.answering import Reader, noting
 from server.billing_side import BillingSide
 from server.changes import Changes
-from server.config import Settings
+from server.config import MESSAGE_BYTES_MAX, Settings
 from server.credit_service import CreditService
 from server.farewell import Farewell
 from server.http import http_app
@@ -46,7 +46,6 @@ from server.metrics import Metrics
 from server.port import PortTakenError
 from server.pricing_service import PricingService
 
-MESSAGE_BYTES_MAX: Final = 1024 * 1024
 # Calls that gRPC itself lets wait to be picked up, unless our own queue is longer than half of them.
 WAITING_MAX: Final = 20_000
 REOPEN_PAUSE_S: Final = 1.0

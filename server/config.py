@@ -22,6 +22,8 @@ CONFIG_DEFAULT: Final = "scrip.toml"
 _NOT_SETTINGS: Final = ("SCRIP_TEST_",)
 
 PORT_MAX: Final = 65_535
+# No setting yet, and known to those who ask as well: what a server takes at once.
+MESSAGE_BYTES_MAX: Final = 1024 * 1024
 LEVELS: Final = ("debug", "info", "warning", "error")
 # As many as the hash that signs links has bytes.
 LINK_SECRET_LENGTH_MIN: Final = 32

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import accumulate
 from types import MappingProxyType
 from typing import Final, NoReturn
@@ -25,6 +25,7 @@ from ledger import (
     Refused,
     StoppingError,
 )
+from server.output import text_of
 
 DOMAIN: Final = "scrip"
 _RETRY_MS: Final = 100
@@ -289,11 +290,6 @@ def error_message(status: Status) -> errors_pb2.Error:
             for violation in malformed.field_violations:
                 found.violations.add(field=violation.field, description=violation.description)
     return found
-
-
-def text_of(instant: datetime) -> str:
-    """An instant as RFC 3339 in UTC, without decimals that are zero."""
-    return instant.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Container, Mapping, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -92,3 +93,8 @@ def _shown(cell: Cell) -> str:
     if cell is None:
         return ""
     return str(cell).lower() if isinstance(cell, bool) else str(cell)
+
+
+def text_of(instant: datetime) -> str:
+    """An instant as RFC 3339 in UTC, without decimals that are zero."""
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"

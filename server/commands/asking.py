@@ -1,25 +1,17 @@
 """How a command gets somebody to ask, and says what it was answered."""
 
-import asyncio
-import logging
-import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import click
 import grpc
-import structlog
 from scrip import Client, ScripError
 
-from ledger import DatabaseMisusedError, DatabaseUnavailableError, parse_url, require_migrated
-from server.app import MESSAGE_BYTES_MAX, Server
 from server.commands.options import memo, options, reasoned_memo, repeatable
 from server.commands.rows import CHANGE_FITS, change_row
-from server.config import Settings, setting_options
+from server.config import MESSAGE_BYTES_MAX, setting_options
 from server.output import Format, format_option, rendered
 
 
@@ -32,15 +24,12 @@ def asks(command: Callable[..., None]) -> Callable[..., None]:
     @setting_options("server", "deadline_s")
     @wraps(command)
     def run(server: str, deadline_s: float, own_database: str | None, **options: Any) -> None:
-        try:
-            with (
-                errors_told(server),
-                _target(server, own_database) as target,
-                Client(target, deadline_s=deadline_s) as client,
-            ):
-                command(client, **options)
-        except (DatabaseMisusedError, DatabaseUnavailableError) as error:
-            raise click.ClickException(str(error)) from error
+        with (
+            errors_told(server),
+            _target(server, own_database) as target,
+            Client(target, deadline_s=deadline_s) as client,
+        ):
+            command(client, **options)
 
     return run
 
@@ -77,42 +66,10 @@ def changes(*, reasoned: bool = False) -> Callable[[Callable[..., Any]], Callabl
     return decorate
 
 
-@contextmanager
-def _target(server: str, database: str | None) -> Iterator[str]:
+def _target(server: str, database: str | None) -> AbstractContextManager[str]:
     """The address to ask: that of a server, or of one that lives as long as the block."""
     if database is None:
-        yield server
-        return
-    _require_there(database)
-    # Says what is wrong with a database; a server would wait for it to get well.
-    require_migrated(database)
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="scrip-server", daemon=True)
-    thread.start()
-    try:
-        own = asyncio.run_coroutine_threadsafe(_started(database), loop).result()
-        try:
-            yield f"127.0.0.1:{own.port}"
-        finally:
-            asyncio.run_coroutine_threadsafe(own.stop(), loop).result()
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        return nullcontext(server)
+    from server.commands.own_server import own_server  # noqa: PLC0415 -- to ask a server takes no books
 
-
-def _require_there(database: str) -> None:
-    """A mistyped file must not become an empty one."""
-    url = parse_url(database)
-    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
-        raise DatabaseMisusedError(f"There is no file {url.database}. Correct --database, or make it: scrip migrate")
-
-
-async def _started(database: str) -> Server:
-    server = Server(Settings(listen="127.0.0.1:0", database=database, sweep_s=0, drain_s=0))
-    await server.start()
-    return server
+    return own_server(database)

@@ -1,12 +1,11 @@
 """Commands about the books as a whole, and what they count."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import click
 from scrip import Client, Welcome
 
-from ledger import utc_now
 from server.commands import options
 from server.commands.asking import asks
 from server.commands.rows import REVENUE_FITS, asset_row, money_trial_rows, revenue_row, trial_rows
@@ -48,7 +47,7 @@ def revenue(client: Client, since: datetime | None, until: datetime | None, form
     granted free. JSON and CSV also tell how many credits were granted, used and expired. --from 2027-01-01
     --to 2027-02-01 is January.
     """
-    begins = since or utc_now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    begins = since or datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     click.echo(rendered([revenue_row(row) for row in client.revenue(begins, until).rows], form, REVENUE_FITS))
 
 

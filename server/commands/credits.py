@@ -5,7 +5,6 @@ from typing import Any, Final
 import click
 from scrip import Client
 
-from ledger import SpentPart
 from server.commands import options
 from server.commands.asking import changes
 
@@ -54,7 +53,7 @@ def refund(client: Client, entry_id: str, **given: Any) -> Any:
 @click.argument("lot_id")
 @click.option(
     "--spent",
-    type=click.Choice([part.value for part in SpentPart]),
+    type=click.Choice(["owe", "leave", "write_off"]),
     required=True,
     help="What becomes of what is spent of it: owed, left alone, or owed and written off.",
 )

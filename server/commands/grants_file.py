@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import click
 
-from ledger import DEFAULT_TENANT, AccountName, Grant, MalformedError, Memo, Money, Source
 from server.commands import options
 
 
@@ -184,6 +183,16 @@ class GrantsFile:
 
 def _malformed(line: int, asked: Mapping[str, Any]) -> Mistake | None:
     """What the books say of the form of a grant; they say the same wherever they are."""
+    from ledger import (  # noqa: PLC0415 -- to ask a server takes no books
+        DEFAULT_TENANT,
+        AccountName,
+        Grant,
+        MalformedError,
+        Memo,
+        Money,
+        Source,
+    )
+
     cost = asked.get("cost")
     try:
         Grant(

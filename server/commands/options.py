@@ -7,8 +7,9 @@ from typing import Any, Final, TypeVar
 
 import click
 from scrip import SpendLimit
+from scrip.v1.types_pb2 import Source
 
-from ledger import Source
+from server.commands.rows import name_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -147,4 +148,4 @@ lot_terms = options(
     click.option("--scope", multiple=True, help='An operation it may pay for, such as "image/*"; repeat for several.'),
     click.option("--package", default="", help="What it was sold as, for the report of revenue."),
 )
-source = click.Choice([source.value for source in Source])
+source = click.Choice([name_of(Source, source) for source in Source.values() if source])

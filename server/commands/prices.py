@@ -11,21 +11,11 @@ import scrip
 from scrip import Client
 from scrip.v1.pricing_service_pb2 import RateCardChange
 
-from ledger import AT_ONCE, RateCard
 from server.commands import options
 from server.commands.asking import asks
 from server.commands.rows import name_of
-from server.commands.rows_of_prices import CARD_FITS, EXAMPLE_FITS, card_row, change_rows, example_row, quote_rows
-from server.marked_file import UnusableFileError
+from server.commands.rows_of_prices import CARD_FITS, card_row, change_rows, quote_rows
 from server.output import Format, format_option, rendered
-from server.price_file import PriceFile, read_price_file
-
-
-class _WrongFileError(click.ClickException):
-    """The file must be corrected; nothing was sent."""
-
-    exit_code = 2
-
 
 _file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
@@ -44,9 +34,12 @@ def test_examples(file: Path, default_card: str, form: Format) -> None:
 
     Ends with 0 if all come out as they should, with 1 if one does not, with 2 if the file is wrong.
     """
-    rows = [example_row(example, found) for example, found in _read(file).tried(default_card)]
+    from server.commands import files_of_prices  # noqa: PLC0415 -- to ask a server takes no books
+
+    tried = files_of_prices.read(file).tried(default_card)
+    rows = [files_of_prices.example_row(example, found) for example, found in tried]
     disagree = sum(not row["agrees"] for row in rows)
-    click.echo(rendered(rows, form, EXAMPLE_FITS))
+    click.echo(rendered(rows, form, files_of_prices.EXAMPLE_FITS))
     click.echo(f"Examples: {len(rows):,}. Not as they should be: {disagree:,}.", err=form is not Format.TABLE)
     if disagree:
         raise click.exceptions.Exit(1)
@@ -66,19 +59,21 @@ def apply(client: Client, file: Path, form: Format, *, retire_others: bool, yes:
     Ends with 0 if it is done or there is nothing to do, with 1 if it is refused or not confirmed, with 2 if the file is
     wrong and nothing was sent.
     """
-    found = _read(file)
-    cards = [_asked(card) for card in found.cards]
+    from server.commands import files_of_prices  # noqa: PLC0415 -- to ask a server takes no books
+
+    found = files_of_prices.read(file)
+    cards = [files_of_prices.asked(card) for card in found.cards]
     told = client.apply_rate_cards(cards, asset=found.asset, retire_others=retire_others, preview=True)
     changes = told.changes
     verdict, apart = "Preview.", form is not Format.TABLE
     if not apart:
-        click.echo(_table(found, changes))
+        click.echo(files_of_prices.change_table(found, changes))
     if not preview:
         verdict = "Nothing to do."
         if any(change.action != RateCardChange.ACTION_UNCHANGED for change in changes):
             if not yes:
                 if apart:
-                    click.echo(_table(found, changes), err=True)
+                    click.echo(files_of_prices.change_table(found, changes), err=True)
                 click.confirm(f"Change the prices of {found.asset}?", abort=True, err=apart)
             # What was shown is done, or nothing.
             done = client.apply_rate_cards(
@@ -136,53 +131,6 @@ def quote(client: Client, account: str | None, asset: str, at: datetime | None, 
     else:
         rows = quote_rows(client.quote_for(account, usage, asset=asset))
     click.echo(rendered(list(rows), form))
-
-
-def _read(path: Path) -> PriceFile:
-    try:
-        return read_price_file(path)
-    except UnusableFileError as error:
-        raise _WrongFileError(str(error)) from error
-
-
-def _asked(card: RateCard) -> scrip.RateCard:
-    """A card of a file as the client takes it; the rest has the same names on both sides."""
-    cut = card.discount
-    return scrip.RateCard(
-        card=card.card,
-        provider=card.provider,
-        operations=card.operations,
-        dimensions=card.dimensions,
-        fixed=card.fixed,
-        meters=[
-            scrip.Meter(
-                unit=meter.unit,
-                rate=meter.rate,
-                per=meter.per,
-                step=meter.step,
-                minimum=meter.minimum,
-                free=meter.free,
-                tiers=[scrip.Tier(rate=tier.rate, up_to=tier.up_to) for tier in meter.tiers],
-                tiering=meter.tiering,
-            )
-            for meter in card.meters
-        ],
-        minimum=card.minimum,
-        rounding=card.rounding,
-        period=card.period,
-        discount=None if cut is None else scrip.Discount(percent=cut.percent, since=cut.since, until=cut.until),
-        description=card.description,
-        effective_at=None if card.effective_at == AT_ONCE else card.effective_at,
-        retired=card.retired,
-    )
-
-
-def _table(file: PriceFile, changes: Iterable[RateCardChange]) -> str:
-    """What becomes of cards that do not stay as they are. That a change holds at once goes without saying."""
-    told = {card.card for card in file.cards if card.effective_at != AT_ONCE}
-    rows = (row for change in changes for row in change_rows(change))
-    shown = [row for row in rows if row["field"] and (row["field"] != "effective_at" or row["card"] in told)]
-    return rendered(shown, Format.TABLE)
 
 
 def _counted(changes: Iterable[RateCardChange]) -> str:

@@ -23,8 +23,7 @@ from scrip.v1.ledger_service_pb2 import (
 )
 from scrip.v1.types_pb2 import Balance, Code, Entry, HeldLots, Hold, Lot, Source
 
-from server.errors import text_of
-from server.output import Cell
+from server.output import Cell, text_of
 
 Row = Mapping[str, Cell]
 

@@ -7,13 +7,9 @@ from typing import Final
 from scrip.v1.pricing_service_pb2 import Meter, QuoteForResponse, QuoteResponse, RateCard, RateCardChange
 from scrip.v1.types_pb2 import ChargePart
 
-from ledger import Charge, Unpriced, Usage
 from server.commands.rows import Row, cell, name_of
-from server.errors import text_of
 from server.output import Cell
-from server.price_file import Example
 
-EXAMPLE_FITS: Final = frozenset({"example", "usage", "expected", "found", "agrees"})
 CARD_FITS: Final = frozenset({"card", "version", "provider", "operations", "dimensions", "fixed", "meters", "retired"})
 _NOBODY: Final[Mapping[str, Cell]] = MappingProxyType({})
 
@@ -29,7 +25,7 @@ def _terms(card: RateCard) -> dict[str, Cell]:
     return {
         "provider": card.provider,
         "operations": " + ".join(card.operations),
-        "dimensions": _pairs(card.dimensions),
+        "dimensions": pairs_text(card.dimensions),
         "fixed": card.fixed or "0",
         "meters": "; ".join(f"{unit}: {said}" for unit, said in meters.items()),
         "minimum": card.minimum or "0",
@@ -107,28 +103,6 @@ def quote_rows(found: QuoteResponse | QuoteForResponse) -> Iterator[Row]:
     }
 
 
-def example_row(example: Example, found: Charge | Unpriced) -> Row:
-    """An example, what it expects, and what is found."""
-    expected = [] if example.amount is None else [str(example.amount)]
-    expected += [] if example.card is None else [f"by {example.card}"]
-    return {
-        "example": example.place,
-        "usage": _said(example.usage),
-        "before": _pairs(example.before),
-        "at": text_of(example.at),
-        "expected": f"refused: {example.refused}" if example.refused else " ".join(expected),
-        "found": f"refused: {found.reason}" if isinstance(found, Unpriced) else f"{found.amount} by {found.card}",
-        "exact": None if isinstance(found, Unpriced) else found.exact,
-        "agrees": example.agrees(found),
-    }
-
-
-def _said(usage: Usage) -> str:
-    """Usage in one line, such as openai chat (model=gpt-5) token=12."""
-    dimensions = f" ({_pairs(usage.dimensions)})" if usage.dimensions else ""
-    quantities = f" {_pairs(usage.quantities)}" if usage.quantities else ""
-    return f"{usage.provider} {' + '.join((usage.operation, *usage.bundled))}{dimensions}{quantities}"
-
-
-def _pairs(pairs: Mapping[str, str] | Mapping[str, int]) -> str:
+def pairs_text(pairs: Mapping[str, str] | Mapping[str, int]) -> str:
+    """Names and values in one line, such as model=gpt-5 tier=gold."""
     return " ".join(f"{name}={value}" for name, value in sorted(pairs.items()))

@@ -1,6 +1,8 @@
 """What a command says when it does not get what it asked for."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -120,6 +122,14 @@ def test_what_is_no_address_of_a_server_is_an_error(run, server):
 
     assert result.exit_code == 1
     assert error_of(result).startswith("target must ")
+
+
+def test_a_command_that_asks_a_server_begins_without_the_books_which_take_most_of_a_second_to_load():
+    program = "import sys, server.__main__; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+
+    assert "scrip" in loaded
+    assert {"ledger", "server.app", "sqlalchemy", "stripe"} & set(loaded) == set()
 
 
 def test_the_documentation_names_every_command():
