@@ -221,6 +221,44 @@ class Merge(OfAccount):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reclaim(OfPart):
+    """Take back what was spent of a lot before its account was merged; what the merge moved is taken back where it is.
+
+    lot          the number of the lot in the account that was merged, and is closed
+    into         into which account, perhaps by way of others: there it becomes owed
+    amount       smallest units, > 0
+    moved        what the merge has moved out of the lot, smallest units
+    moved_cost   and what that took of its cost along, minor units
+    spent        OWE or WRITE_OFF; see Revoke
+    """
+
+    kind: ClassVar = EntryKind.REVOKE
+    request_id: str
+    tenant: str
+    key: AccountKey
+    lot: int
+    into: AccountName
+    amount: int
+    moved: int
+    moved_cost: int
+    spent: SpentPart
+    memo: Memo = NO_MEMO
+
+    def __post_init__(self) -> None:
+        check(
+            bad_identifier("request_id", self.request_id),
+            bad_amount(self.amount),
+            bad_choice("spent", self.spent, SpentPart),
+            *bad_memo(self.memo),
+        )
+
+    @property
+    def keys(self) -> tuple[AccountKey, ...]:
+        """The accounts that it may change."""
+        return self.key, self.into.key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze(OfAccount):
     """Let an account spend nothing until it is unfrozen; the memo's description must say why."""
 

@@ -30,11 +30,13 @@ from ledger.model import (
 from ledger.money import cost_moved, with_cost_moved
 from ledger.outcome import Spent
 
-_OTHER_SIDE: Final = {
-    EntryKind.TRANSFER_OUT: EntryKind.TRANSFER_IN,
-    EntryKind.TRANSFER_IN: EntryKind.TRANSFER_OUT,
-    EntryKind.MERGE_OUT: EntryKind.MERGE_IN,
-    EntryKind.MERGE_IN: EntryKind.MERGE_OUT,
+# A revocation has another side if its account was merged before.
+_OTHER_SIDES: Final = {
+    EntryKind.TRANSFER_OUT: {EntryKind.TRANSFER_IN},
+    EntryKind.TRANSFER_IN: {EntryKind.TRANSFER_OUT},
+    EntryKind.MERGE_OUT: {EntryKind.MERGE_IN},
+    EntryKind.MERGE_IN: {EntryKind.MERGE_OUT, EntryKind.REVOKE},
+    EntryKind.REVOKE: {EntryKind.MERGE_IN},
 }
 _SPENDING: Final = frozenset(
     {
@@ -129,16 +131,22 @@ def audit_peer(name: AccountName, entry: Entry, peer: Entry | None) -> Iterator[
     if entry.peer is None:
         return
     other = public_id(IdPrefix.ENTRY, *entry.peer)
-    if peer is None or peer.kind is not _OTHER_SIDE.get(entry.kind) or peer.peer != (entry.key, entry.seq):
+    if peer is None or peer.kind not in _OTHER_SIDES.get(entry.kind, ()) or peer.peer != (entry.key, entry.seq):
         yield f"{where} names {other} as its other side, which is not that."
         return
+    given, taken = _between_accounts(entry), _between_accounts(peer)
     for side in (Code.AVAILABLE, Code.OWED):
-        here = [(line.amount, line.debit is side) for line in entry.lines if side in {line.debit, line.credit}]
-        there = [(line.amount, line.credit is side) for line in peer.lines if side in {line.debit, line.credit}]
+        here = [(line.amount, line.debit is side) for line in given if side in {line.debit, line.credit}]
+        there = [(line.amount, line.credit is side) for line in taken if side in {line.debit, line.credit}]
         if here != there:
             yield f"{where} does not move the same amounts of {side} as {other} on the other side."
-    if [line.cost for line in entry.lines] != [line.cost for line in peer.lines]:
+    if [line.cost for line in given] != [line.cost for line in taken]:
         yield f"{where} does not move the same costs as {other} on the other side."
+
+
+def _between_accounts(entry: Entry) -> list[Line]:
+    """The lines of an entry that have another side on another account."""
+    return [line for line in entry.lines if Code.TRANSFERS in {line.debit, line.credit}]
 
 
 @dataclass(slots=True)
@@ -163,6 +171,8 @@ class AccountAudit:
     _last_lot: int = 0
     _not_yet: set[int] = field(default_factory=set)
     _holds: dict[int, Hold] = field(default_factory=dict)
+    # By lot, the lines that a merge has moved all there was with.
+    _moved: dict[int, Line] | None = None
     _use: UseAudit = field(init=False)
 
     def __post_init__(self) -> None:
@@ -197,7 +207,8 @@ class AccountAudit:
 
     def _names(self, entry: Entry, where: str) -> Iterator[str]:
         """What an entry names beside its lines is what its kind wants."""
-        if (entry.peer is not None) != (entry.kind in _OTHER_SIDE):
+        has_other_side = any(_between_accounts(entry)) if entry.kind is EntryKind.REVOKE else entry.kind in _OTHER_SIDES
+        if (entry.peer is not None) != has_other_side:
             yield f"{where} is of kind {entry.kind}, which does not fit the entry it names on another account."
         if (entry.refunds is not None) != (entry.kind is EntryKind.REFUND) or (entry.refunds or 0) >= entry.seq:
             yield f"{where} is of kind {entry.kind}, which does not fit that it refunds entry {entry.refunds}."
@@ -210,7 +221,7 @@ class AccountAudit:
 
     def _fold_lots(self, entry: Entry, used: Entry | None, where: str) -> Iterator[str]:
         before = 0 if entry.refunds is None else self.refunded[entry.refunds] - entry.refunded
-        given = lines_as_given(entry, used, before, self._lots)
+        given = lines_as_given(entry, used, before, self._lots, self._moved)
         for made in entry.made:
             if made.number != self._last_lot + 1:
                 yield f"{where} makes lot {made.number} after lot {self._last_lot}; lot numbers have no gaps."
@@ -313,10 +324,14 @@ class AccountAudit:
                 spends = lot_held(entry) is None
             case kind:
                 spends = kind in _SPENDING
-        if self._status is AccountStatus.CLOSED or (frozen and spends):
+        # Of an account that was merged, what was spent before may be taken back.
+        is_over = self._status is AccountStatus.CLOSED and (entry.kind is not EntryKind.REVOKE or self._moved is None)
+        if is_over or (frozen and spends):
             yield f"{where} is of kind {entry.kind}, but the account was {self._status}."
         if entry.kind is EntryKind.UNFREEZE and not frozen:
             yield f"{where} is of kind {entry.kind}, but the account was not frozen."
+        if entry.kind is EntryKind.MERGE_OUT:
+            self._moved = {line.lot: line for line in entry.lines if line.lot is not None}
         self._status = _STATUS_AFTER.get(entry.kind, self._status)
         if self._status is AccountStatus.CLOSED and (any(self._sides.values()) or self._holds):
             yield f"{where} closes the account, but something is left in it."

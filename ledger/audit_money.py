@@ -6,18 +6,23 @@ from typing import Final
 
 from ledger.chart import Code
 from ledger.model import Entry, EntryKind, Line, Lot, MadeLot, Money
-from ledger.money import cost_of_part, cost_rolled_over, without_cost_of
+from ledger.money import cost_of_part, cost_reclaimed, cost_rolled_over, without_cost_of
 
 _TAKEN_OF: Final = {EntryKind.REFUND: "recognised", EntryKind.ROLL_OVER: "lapsed"}
 
 
-def lines_as_given(entry: Entry, used: Entry | None, refunded: int, lots: Mapping[int, Lot]) -> list[Line]:
-    """The lines of an entry before they were posted: those that bring something back with what they were given.
+def lines_as_given(
+    entry: Entry, used: Entry | None, refunded: int, lots: Mapping[int, Lot], moved: Mapping[int, Line] | None
+) -> list[Line]:
+    """The lines of an entry before they were posted: those that bring or take something back with what they were given.
 
     used       the entry that it refunds; None if it refunds none, or there is none
     refunded   how much of that was refunded before
     lots       as they were before the entry
+    moved      by lot, the lines with which the account was merged before; None: it was not
     """
+    if moved is not None:
+        return [replace(line, cost=_reclaimed(line, lots, moved)) for line in entry.lines]
     # What can be given at most to a lot that is made is recognised of the one that it is taken from.
     most = {
         made.number: lots[made.taken_from].recognised
@@ -36,6 +41,16 @@ def lines_as_given(entry: Entry, used: Entry | None, refunded: int, lots: Mappin
         # In which currency that is, is told by the lot.
         lines.append(replace(line, cost=Money(minor_units=given, currency="") if given else None))
     return lines
+
+
+def _reclaimed(line: Line, lots: Mapping[int, Lot], moved: Mapping[int, Line]) -> Money | None:
+    """What a line takes back of the cost of what was spent before a merge."""
+    lot = None if line.lot is None else lots.get(line.lot)
+    if lot is None:
+        return None
+    gone = moved.get(lot.number)
+    cost = 0 if gone is None or gone.cost is None else gone.cost.minor_units
+    return cost_reclaimed(lot, line.amount, 0 if gone is None else gone.amount, cost)
 
 
 def _cost_of(used: Entry, start: int, stop: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, ColumnElement, Connection, FromClause, Integer, Row, Select, func, literal_column, select
 
-from ledger.administration import HoldLot, Revoke, RollOver, UpdateAccount
+from ledger.administration import HoldLot, Reclaim, Revoke, RollOver, UpdateAccount
 from ledger.chain import instant_text
 from ledger.chart import Code
 from ledger.database import CollisionError, Database, Gathered, as_rows
@@ -43,7 +43,7 @@ _TellsUsage: Final = Deduct | PlaceHold | Capture
 _Used = tuple[Deduct | PlaceHold | Capture, Usage]
 # Account, limit or counter, and beginning of the window.
 _Window = tuple[AccountKey, SpendLimit | Counter, datetime]
-_OfLot: Final = Revoke | HoldLot | RollOver
+_OfLot: Final = Revoke | Reclaim | HoldLot | RollOver
 
 
 class Loader:

@@ -61,11 +61,11 @@ def cost_moved(before: Lot, after: Lot, line: Line) -> Money | None:
 
     What leaves takes what those that stay do not carry: they carry their share of what was paid, rounded up, as far as
     it is there. So it does not matter in how many parts credits leave. What is reclaimed does the same to what is
-    recognised. What a refund brings back is what it is given, at most what is recognised; the last of what was spent
-    brings all of that.
+    recognised, unless it is given what to take. What a refund brings back is what it is given, at most what is
+    recognised; the last of what was spent brings all of that.
 
     before, after   the lot ahead of the line, and once its credits are posted
-    line            with what it is given to bring back
+    line            with what it is given to bring back, or to take
     """
     cost = before.terms.cost
     debit, credit = money_sides(line.debit, line.credit)
@@ -75,7 +75,8 @@ def cost_moved(before: Lot, after: Lot, line: Line) -> Money | None:
     if debit is MoneyCode.DEFERRED:
         moved = _leaving(before.deferred, before, after.remaining + after.held)
     elif credit is not MoneyCode.DEFERRED:
-        moved = _leaving(before.recognised, before, after.spent - after.reclaimed)
+        share = _leaving(before.recognised, before, after.spent - after.reclaimed)
+        moved = share if line.cost is None else given
     elif debit is not MoneyCode.REVENUE:
         moved = cost.minor_units * line.amount // before.granted
     elif before.spent == 0:
@@ -134,6 +135,20 @@ def cost_rolled_over(lot: Lot, amount: int) -> Money | None:
         return None
     share = cost.minor_units - cost.minor_units * (lot.granted - amount) // lot.granted
     return Money(minor_units=min(share, lot.lapsed), currency=cost.currency)
+
+
+def cost_reclaimed(lot: Lot, amount: int, moved: int, moved_cost: int) -> Money | None:
+    """What is taken back of the cost of a lot whose account was merged: of what was spent of it before.
+
+    amount       of what was spent, and is not reclaimed yet
+    moved        what the merge has moved out of it, smallest units
+    moved_cost   and what of the cost went along, minor units
+    """
+    cost = lot.terms.cost
+    if cost is None:
+        return None
+    taken = _leaving(lot.recognised - moved_cost, lot, lot.spent - lot.reclaimed - moved - amount)
+    return Money(minor_units=taken, currency=cost.currency)
 
 
 def _leaving(carried: int, lot: Lot, stay: int) -> int:

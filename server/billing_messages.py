@@ -73,7 +73,6 @@ def plan_message(plan: Plan) -> pb.Plan:
 
 def order_message(order: Order) -> pb.Order:
     """An order with its lots, as it stands."""
-    assets = {sold.name: sold.asset for sold in order.sold}
     # What was paid otherwise than ordered is told too, for whoever has to look at it.
     paid = order.received if order.payment.paid is None else order.payment.paid.money
     return pb.Order(
@@ -86,7 +85,7 @@ def order_message(order: Order) -> pb.Order:
         price=money_message(order.price),
         paid=money_message(paid),
         returned=order.returned,
-        lot_ids=[public_id(IdPrefix.LOT, order.account(assets[lot.sold]).key, lot.lot) for lot in order.lots],
+        lot_ids=[public_id(IdPrefix.LOT, *order.place(lot)) for lot in order.lots],
         created_at=timestamp(order.created_at),
         stripe_id=order.stripe_id,
         payment_intent=order.payment_intent,

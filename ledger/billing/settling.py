@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import Connection, func, select
 
 from ledger.administration import UpdateAccount
+from ledger.billing.merging import followed
 from ledger.billing.records import (
     Write,
     keep_order,
@@ -87,10 +88,11 @@ class Settling:
                 return refused or turn.order
         raise AssertionError(f"order {order.order_id} is never settled")
 
-    def books(self, order: Order) -> Books:
-        """What has to be known to settle an order."""
+    def books(self, order: Order) -> tuple[Order, Books]:
+        """An order where the customer's credits are by now, and what has to be known to settle it."""
         with self._database.read() as connection:
-            return _read_books(connection, order)
+            order = followed(connection, order)
+            return order, _read_books(connection, order)
 
     def check_order(self, order: Order) -> None:
         """Raises StaleError if an order is not as it was read: then it was somebody else who used its request_ids."""
@@ -150,8 +152,8 @@ class _Turn:
     """One go at an order: step after step, until nothing is to be done."""
 
     def __init__(self, settling: Settling, order: Order, first: list[Write], last: list[Write]) -> None:
-        self._settling, self.order, self._first, self._last = settling, order, first, last
-        self._books = settling.books(order)
+        self._settling, self._first, self._last = settling, first, last
+        self.order, self._books = settling.books(order)
         self.is_over = False
 
     def step(self) -> Refused | None:
@@ -183,11 +185,13 @@ class _Turn:
         if refused is not None:
             if refused.reason is Reason.REQUEST_ID_REUSED:
                 self._settling.check_order(was)
+            if refused.reason is Reason.ACCOUNT_CLOSED and self._settling.books(was)[0] != was:
+                raise StaleError("an account was merged into another since it was read")
             return refused
         ((self.order, self.is_over),) = found
         self._first = []
         if not self.is_over:
-            self._books = self._settling.books(self.order)
+            self.order, self._books = self._settling.books(self.order)
         return None
 
 
@@ -232,7 +236,8 @@ def _open_accounts(connection: Connection, keys: Iterable[AccountKey]) -> frozen
 def _read_books(connection: Connection, order: Order) -> Books:
     keys = {sold.name: order.account(sold.asset).key for sold in order.sold}
     names = {name for part in order.taken_back for name in part.orders}
-    others = {name: found for name in names if (found := read_order(connection, name)) is not None}
+    found = {name: read_order(connection, name) for name in names}
+    others = {name: followed(connection, other) for name, other in found.items() if other is not None}
     found_lots: dict[tuple[AccountKey, int], Lot] = {}
     found_holds: dict[tuple[AccountKey, int], Hold] = {}
     lapsed: dict[tuple[AccountKey, int], int] = {}
@@ -262,10 +267,8 @@ def _read_books(connection: Connection, order: Order) -> Books:
 
 def _read_lots(connection: Connection, order: Order) -> dict[tuple[AccountKey, int], Lot]:
     """The lots that an order has made."""
-    keys = {sold.name: order.account(sold.asset).key for sold in order.sold}
-    places = [(keys[posted.sold], posted.lot) for posted in order.lots]
     found = {}
-    for place in places:
+    for place in map(order.place, order.lots):
         row = connection.execute(select(lots).where(lots.c.account_key == place[0], lots.c.lot == place[1])).one()
         found[place] = lot_of(row)
     return found

@@ -14,6 +14,7 @@ from ledger.administration import (
     Freeze,
     HoldLot,
     Merge,
+    Reclaim,
     Revoke,
     RollOver,
     Unfreeze,
@@ -23,7 +24,7 @@ from ledger.administration import (
 from ledger.decide.accounts import close, freeze, open_account, unfreeze, update_account
 from ledger.decide.corrections import adjust, refund, revoke, roll_over, write_off
 from ledger.decide.holding import capture, extend_hold, hold_lot, increase_hold, place_hold, release
-from ledger.decide.moving import merge, transfer
+from ledger.decide.moving import merge, reclaim, transfer
 from ledger.decide.spending import deduct, grant
 from ledger.decide.steps import States, refused
 from ledger.draft import Draft
@@ -91,6 +92,7 @@ _DECIDERS: MappingProxyType[type[Request], Callable[[States, Any, datetime], Acc
         WriteOff: write_off,
         Transfer: transfer,
         Merge: merge,
+        Reclaim: reclaim,
         Freeze: freeze,
         Unfreeze: unfreeze,
         Close: close,
@@ -106,7 +108,7 @@ def _unknown(state: State, operation: OfPart) -> Refused | None:
     match operation:
         case Refund():
             prefix, number, reason, parts = IdPrefix.ENTRY, operation.entry, Reason.ENTRY_NOT_FOUND, state.used
-        case Revoke() | HoldLot() | RollOver():
+        case Revoke() | Reclaim() | HoldLot() | RollOver():
             prefix, number, reason, parts = IdPrefix.LOT, operation.lot, Reason.LOT_NOT_FOUND, state.lots
         case Capture() | Release() | IncreaseHold() | ExtendHold():
             prefix, number, reason, parts = IdPrefix.HOLD, operation.hold, Reason.HOLD_NOT_FOUND, state.holds

@@ -9,6 +9,7 @@ from ledger.chart import SOURCE_RULES, Code, Source
 from ledger.decide.spending import granted
 from ledger.decide.steps import (
     States,
+    above_revocable,
     accepted,
     burnt,
     draft_of,
@@ -25,7 +26,7 @@ from ledger.lots import has_run_out
 from ledger.model import Entry, EntryKind, Line, Lot, LotTerms, MadeLot, Money
 from ledger.money import cost_of_part, cost_rolled_over
 from ledger.operations import ExpiredLots, Refund
-from ledger.outcome import Accepted, Reason, Refused, State
+from ledger.outcome import Accepted, Reason, Refused
 
 _REFUNDABLE = frozenset({EntryKind.DEDUCT, EntryKind.CAPTURE})
 
@@ -219,7 +220,7 @@ def revoke(states: States, operation: Revoke, now: datetime) -> Accepted | Refus
     if operation.at_most:
         amount = min(amount, revocable)
     elif amount > revocable or revocable == 0:
-        return _above_revocable(state, draft, lot, revocable, amount)
+        return above_revocable(state, draft, lot, revocable, amount)
     taken = min(amount, lot.remaining)
     owed = 0 if operation.spent is SpentPart.LEAVE else amount - taken
     if owed and (too_much := overflow(state, draft, owed, onto=draft.account.owed)):
@@ -250,7 +251,7 @@ def roll_over(states: States, operation: RollOver, now: datetime) -> Accepted | 
     lot, amount = draft.lot(operation.lot), operation.amount
     gone = lot.granted - lot.remaining - lot.held - lot.spent
     if amount > gone:
-        return _above_revocable(state, draft, lot, gone, amount)
+        return above_revocable(state, draft, lot, gone, amount)
     expires_at = operation.end(draft.at)
     if expires_at is not None and expires_at <= draft.at:
         return refused(Reason.EXPIRY_IN_PAST, expires_at=expires_at, now=draft.at)
@@ -262,19 +263,6 @@ def roll_over(states: States, operation: RollOver, now: datetime) -> Accepted | 
     lines, made = granted(state, draft, terms, amount, debit=Code.BREAKAGE)
     made = replace(made, taken_from=None if cost is None else lot.number)
     return accepted(state, draft, draft.post(EntryKind.ROLL_OVER, lines, request=operation, made=(made,)))
-
-
-def _above_revocable(state: State, draft: Draft, lot: Lot, revocable: int, required: int) -> Refused:
-    name = draft.account.name
-    return refused(
-        Reason.AMOUNT_ABOVE_REVOCABLE,
-        lot_id=public_id(IdPrefix.LOT, name.key, lot.number),
-        account_id=name.account_id,
-        asset=name.asset,
-        scale=state.scale,
-        revocable=revocable,
-        required=required,
-    )
 
 
 def adjust(states: States, operation: Adjust, now: datetime) -> Accepted | Refused:

@@ -3,12 +3,25 @@
 from dataclasses import replace
 from datetime import datetime
 
-from ledger.administration import Merge
-from ledger.chart import Code
-from ledger.decide.steps import States, accepted, burnt, draft_of, insufficient, lines_of, overflow, refused, standing
+from ledger.administration import Merge, Reclaim, SpentPart
+from ledger.chart import SOURCE_RULES, Code
+from ledger.decide.steps import (
+    States,
+    above_revocable,
+    accepted,
+    burnt,
+    draft_of,
+    insufficient,
+    lines_of,
+    live_draft,
+    overflow,
+    refused,
+    standing,
+)
 from ledger.draft import Draft
 from ledger.ids import AccountKey
 from ledger.model import AccountStatus, Draw, Entry, EntryKind, Line, MadeLot, Money
+from ledger.money import cost_reclaimed
 from ledger.operations import Transfer
 from ledger.outcome import Accepted, Reason, Refused, State
 
@@ -79,6 +92,46 @@ def merge(states: States, operation: Merge, now: datetime) -> Accepted | Refused
     made = _moved(lead, into, out)
     lines = [*_received(made), *_debt(Code.OWED, Code.TRANSFERS, owed)]
     into.post(EntryKind.MERGE_IN, lines, memo=operation.memo, made=made, peer=_place(out))
+    return accepted(state, lead, out, into)
+
+
+def reclaim(states: States, operation: Reclaim, now: datetime) -> Accepted | Refused:
+    """Merged account: Dr owed — Cr what the grant debited, Dr transfers — Cr owed. The other: Dr owed — Cr transfers.
+
+    What is to be written off concerns the merged account alone: Dr adjustments — Cr owed instead. Either way nothing is
+    left in that, which stays closed.
+
+    refuses   AMOUNT_ABOVE_REVOCABLE; of the other ACCOUNT_CLOSED, BALANCE_OVERFLOW; in that order
+    """
+    state, other = states[operation.key], states[operation.into.key]
+    if state.account is None or state.account.status is not AccountStatus.CLOSED:
+        raise AssertionError(f"{operation} is for an account that was merged")
+    at = _instant_of_both(state, other, now)
+    lead = Draft(state, state.account, now, not_before=at)
+    lot, amount = lead.lot(operation.lot), operation.amount
+    revocable = max(lot.spent - lot.reclaimed - operation.moved, 0)
+    if amount > revocable:
+        return above_revocable(state, lead, lot, revocable, amount)
+    cost = cost_reclaimed(lot, amount, operation.moved, operation.moved_cost)
+    credit = SOURCE_RULES[lot.terms.source].debit
+    line = Line(debit=Code.OWED, credit=credit, amount=amount, lot=lot.number, cost=cost)
+    if operation.spent is SpentPart.WRITE_OFF:
+        lines = [line, *_debt(Code.ADJUSTMENTS, Code.OWED, amount)]
+        return accepted(state, lead, lead.post(EntryKind.REVOKE, lines, request=operation, revokes=lot.number))
+    into = live_draft(other, now, not_before=at)
+    if isinstance(into, Refused):
+        return into
+    if too_much := overflow(other, into, amount, onto=into.account.owed):
+        return too_much
+
+    out = lead.post(
+        EntryKind.REVOKE,
+        [line, *_debt(Code.TRANSFERS, Code.OWED, amount)],
+        request=operation,
+        revokes=lot.number,
+        peer=(operation.into.key, into.account.seq + 1),
+    )
+    into.post(EntryKind.MERGE_IN, _debt(Code.OWED, Code.TRANSFERS, amount), memo=operation.memo, peer=_place(out))
     return accepted(state, lead, out, into)
 
 

@@ -6,9 +6,21 @@ from datetime import datetime
 from ledger.chain import genesis
 from ledger.chart import SOURCE_RULES, Code
 from ledger.draft import Draft
-from ledger.ids import AccountKey
+from ledger.ids import AccountKey, IdPrefix, public_id
 from ledger.lots import burn, can_burn, may_pay_for
-from ledger.model import INT64_MAX, Account, AccountName, AccountStatus, Draw, Entry, EntryKind, Line, LotTerms, MadeLot
+from ledger.model import (
+    INT64_MAX,
+    Account,
+    AccountName,
+    AccountStatus,
+    Draw,
+    Entry,
+    EntryKind,
+    Line,
+    Lot,
+    LotTerms,
+    MadeLot,
+)
 from ledger.operations import OpenAccount
 from ledger.outcome import Accepted, Figure, Reason, Refused, State, room_frees_at
 from ledger.terms import SpendLimit
@@ -197,6 +209,20 @@ def overflow(state: State, draft: Draft, amount: int, onto: int | None = None) -
     if onto + amount <= INT64_MAX:
         return None
     return refused(Reason.BALANCE_OVERFLOW, **standing(state, draft), amount=amount, limit=INT64_MAX)
+
+
+def above_revocable(state: State, draft: Draft, lot: Lot, revocable: int, required: int) -> Refused:
+    """AMOUNT_ABOVE_REVOCABLE, with what of the lot can be taken back."""
+    name = draft.account.name
+    return refused(
+        Reason.AMOUNT_ABOVE_REVOCABLE,
+        lot_id=public_id(IdPrefix.LOT, name.key, lot.number),
+        account_id=name.account_id,
+        asset=name.asset,
+        scale=state.scale,
+        revocable=revocable,
+        required=required,
+    )
 
 
 def lines_of(draws: Iterable[Draw], debit: Code, credit: Code) -> list[Line]:

@@ -1,11 +1,13 @@
 """The values of sales: orders, subscriptions, customers, events."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 from ledger.administration import SpentPart
+from ledger.ids import AccountKey
 from ledger.model import NO_MEMO, AccountName, Memo, Money
 from ledger.sales.catalogue import Checkout, Granted, Rollover
 from ledger.sales.facts import DisputeSeen, DisputeStatus, NotPaid, Paid, RefundSeen, RefundStatus, SubscriptionState
@@ -151,22 +153,28 @@ class PostedLot:
     """A lot that an order has made.
 
     sold         the name of what it is of
+    account_id   in whose account it is
     lot          its number in the account
     credits      smallest units
     revoked      of them, what was taken back since
     written_off  of what was taken back, what was spent and is written off
+    moved        of them, what a merge has moved into a lot of its own, which the order has too
+    moved_cost   and what that took of its cost along, minor units
     """
 
     sold: str
+    account_id: str
     lot: int
     credits: int
     revoked: int = 0
     written_off: int = 0
+    moved: int = 0
+    moved_cost: int = 0
 
     @property
     def outstanding(self) -> int:
-        """What of it the customer has, or had and used."""
-        return self.credits - self.revoked
+        """What of it the customer has there, or had there and used."""
+        return self.credits - self.revoked - self.moved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,9 +268,18 @@ class TakenBack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """Where the customer's account in an asset is, since it was merged: account_id, in the end of all merges."""
+
+    asset: str
+    account_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """Something that money was asked for; it keeps what it sold, as sold.
 
+    account_id      who ordered
     request_id      of a checkout; empty for others
     asked           what the checkout asked for; None for others
     title           what the customer is shown of it, as it was when it was made; empty for plans
@@ -281,6 +298,7 @@ class Order:
     granted         what it sold was granted
     lots            those it made, in order
     holds           those of open disputes
+    merged          where the customer's accounts are, of those that were merged into others since
     done            what of it is done for good: what it took back, and what it carried over
     steps           how many batches it took so far; numbers their request_ids
     fulfilled_by    who granted it by hand, and why; NO_MEMO if nobody did
@@ -314,6 +332,7 @@ class Order:
     granted: bool = False
     lots: tuple[PostedLot, ...] = ()
     holds: tuple[PostedHold, ...] = ()
+    merged: tuple[Merged, ...] = ()
     done: tuple[str, ...] = ()
     steps: int = 0
     fulfilled_by: Memo = NO_MEMO
@@ -357,8 +376,20 @@ class Order:
         return OrderState.RETURNED if self.returned == self.whole else OrderState.PARTLY_RETURNED
 
     def account(self, asset: str) -> AccountName:
-        """The customer's account in an asset."""
-        return AccountName(tenant=self.tenant, account_id=self.account_id, asset=asset)
+        """The customer's account in an asset; if that was merged into another, as far as it is known, that."""
+        account_id = merged_into(self.merged, asset) or self.account_id
+        return AccountName(tenant=self.tenant, account_id=account_id, asset=asset)
+
+    def place(self, lot: PostedLot) -> tuple[AccountKey, int]:
+        """The account and the number of a lot that it has made."""
+        return AccountName(tenant=self.tenant, account_id=lot.account_id, asset=self._asset(lot)).key, lot.lot
+
+    def is_here(self, lot: PostedLot) -> bool:
+        """False of what is left in an account that was merged into another: only what was spent there before."""
+        return lot.account_id == self.account(self._asset(lot)).account_id
+
+    def _asset(self, lot: PostedLot) -> str:
+        return next(sold.asset for sold in self.sold if sold.name == lot.sold)
 
     def is_matched_by(self, paid: Paid) -> bool:
         """True if that is what was asked for."""
@@ -376,6 +407,7 @@ class Subscription:
     periods        those that were paid, by their beginning
     changes        those in mid-period, by when they happened
     unlimited      the assets whose use it covers at the moment, as posted
+    merged         where the accounts are whose use it covers, of those that were merged into others since
     """
 
     tenant: str
@@ -389,6 +421,7 @@ class Subscription:
     periods: tuple[PaidPeriod, ...] = ()
     changes: tuple[Changed, ...] = ()
     unlimited: tuple[str, ...] = ()
+    merged: tuple[Merged, ...] = ()
     steps: int = 0
     version: int = 0
 
@@ -398,8 +431,14 @@ class Subscription:
         return max((period.end for period in self.periods), default=None)
 
     def account(self, asset: str) -> AccountName:
-        """The customer's account in an asset."""
-        return AccountName(tenant=self.tenant, account_id=self.account_id, asset=asset)
+        """The customer's account in an asset; see Order.account."""
+        account_id = merged_into(self.merged, asset) or self.account_id
+        return AccountName(tenant=self.tenant, account_id=account_id, asset=asset)
+
+
+def merged_into(merged: Iterable[Merged], asset: str) -> str:
+    """The account_id of an account that was merged, where it is since; empty if it was not."""
+    return next((one.account_id for one in merged if one.asset == asset), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

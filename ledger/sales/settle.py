@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
-from ledger.administration import HoldLot, Revoke, RollOver, SpentPart
+from ledger.administration import HoldLot, Reclaim, Revoke, RollOver, SpentPart
 from ledger.chart import Source
 from ledger.fields import ID_LENGTH_MAX
 from ledger.ids import AccountKey
@@ -150,11 +150,15 @@ class _Wanted:
         return next(sold for sold in self._order.sold if sold.name == name)
 
     def _lot(self, posted: PostedLot) -> Lot:
-        return self._books.lots[self._key(posted.sold), posted.lot]
+        return self._books.lots[self._order.place(posted)]
 
     def _lots(self, sold: Sold) -> list[PostedLot]:
         """Those of what is sold, the newest first: what was given back is taken first."""
         return [lot for lot in reversed(self._order.lots) if lot.sold == sold.name]
+
+    def _left(self, sold: Sold) -> dict[int, int]:
+        """What remains of each of them by its number, of those in the account where the customer's credits are."""
+        return {lot.lot: self._lot(lot).remaining for lot in self._lots(sold) if self._order.is_here(lot)}
 
     def _disputed(self, sold: Sold) -> Iterator[tuple[str, int]]:
         """Each open dispute's share of the credits that are not returned yet."""
@@ -199,9 +203,10 @@ class _Wanted:
             if posts or any(one.amount != self._shares.get((one.dispute, one.sold)) for one in held):
                 yield from (self._release(one) for one in held)
                 yield from posts
-                left = {lot.lot: self._lot(lot).remaining + drawn.get(lot.lot, 0) for lot in lots}
+                left = {lot: there + drawn.get(lot, 0) for lot, there in self._left(sold).items()}
                 for post in posts:
-                    left[post.lot] = max(left[post.lot] - post.amount, 0)
+                    if isinstance(post.operation, Revoke):
+                        left[post.lot] = max(left[post.lot] - post.amount, 0)
                 yield from self._held(sold, left)
 
     def _drawn(self, held: Iterable[PostedHold]) -> dict[int, int]:
@@ -215,6 +220,12 @@ class _Wanted:
     def _revoked(self, sold: Sold, lots: Sequence[PostedLot], excess: int, drawn: Mapping[int, int]) -> Iterator[Post]:
         for posted in lots:
             lot, released = self._lot(posted), drawn.get(posted.lot, 0)
+            if not self._order.is_here(posted):
+                amount = 0 if sold.is_bonus else min(excess, lot.spent - lot.reclaimed - posted.moved)
+                excess -= amount
+                if amount > 0:
+                    yield self._reclaimed(sold, posted, amount)
+                continue
             spent = 0 if sold.is_bonus else lot.spent - lot.reclaimed
             amount = min(excess, max(lot.remaining + released + spent, 0), posted.outstanding)
             if amount > 0:
@@ -232,6 +243,22 @@ class _Wanted:
                 yield Post(what=Posts.REVOKE, operation=operation, sold=sold.name, lot=posted.lot, amount=amount)
             if excess > 0 and lot.held > released:
                 self.waits.append(self._now + LOOK_AGAIN_AFTER)
+
+    def _reclaimed(self, sold: Sold, posted: PostedLot, amount: int) -> Post:
+        """What was spent before the account was merged is owed by that which it was merged into."""
+        operation = Reclaim(
+            request_id=self._request_id(self._cause, "revoke", sold.name, posted.lot),
+            tenant=self._order.tenant,
+            key=self._order.place(posted)[0],
+            lot=posted.lot,
+            into=self._order.account(sold.asset),
+            amount=amount,
+            moved=posted.moved,
+            moved_cost=posted.moved_cost,
+            spent=self._rules.returned,
+            memo=_memo(self._order),
+        )
+        return Post(what=Posts.REVOKE, operation=operation, sold=sold.name, lot=posted.lot, amount=amount)
 
     def _back(self, sold: Sold, lots: Sequence[PostedLot], wanted: int, missing: int) -> Post:
         """On the terms of the lot that it was taken of; what was written off for it is owed again, and repaid."""
@@ -264,7 +291,7 @@ class _Wanted:
         """What is to be held for open disputes for which nothing is held yet, as far as it is there."""
         for sold in self._order.sold:
             held_already = {hold.dispute for hold in self._order.holds if hold.sold == sold.name}
-            yield from self._held(sold, {lot.lot: self._lot(lot).remaining for lot in self._lots(sold)}, held_already)
+            yield from self._held(sold, self._left(sold), held_already)
 
     def _held(self, sold: Sold, left: dict[int, int], but: Collection[str] = ()) -> Iterator[Post]:
         """Holds for open disputes.
@@ -303,7 +330,7 @@ class _Wanted:
                 continue
             posts, left = [], part.credits
             key = self._order.account(part.asset).key
-            for number in (lot for one in earlier if one is not None for lot in _lots_for(one, part)):
+            for number in (lot for one in earlier if one is not None for lot in _lots_for(one, part, key)):
                 amount = min(left, self._books.lots[key, number].remaining)
                 left -= amount
                 if amount:
@@ -325,7 +352,7 @@ class _Wanted:
         for posted in self._order.lots:
             sold = self._sold(posted.sold)
             mark = f"carried:{sold.name}"
-            if sold.rollover is None or mark in self._order.done or posted is not self._lots(sold)[-1]:
+            if sold.rollover is None or mark in self._order.done or posted is not self._carries(sold):
                 continue
             into = self._into(sold)
             if into is None:
@@ -341,6 +368,10 @@ class _Wanted:
             lapsed = self._books.lapsed.get((self._key(sold.name), posted.lot), 0) + lot.remaining
             operation = self._roll_over(sold, sold.rollover, posted, lapsed, into)
             yield Post(what=Posts.CARRY, operation=operation, mark=mark)
+
+    def _carries(self, sold: Sold) -> PostedLot | None:
+        """The lot of what is sold that may live on: the first, or what a merge has made of it."""
+        return next((lot for lot in self._order.lots if lot.sold == sold.name and self._order.is_here(lot)), None)
 
     def _into(self, sold: Sold) -> Order | None:
         """The order that paid for what comes after a stretch; None if none did."""
@@ -375,10 +406,11 @@ class _Wanted:
         )
 
 
-def _lots_for(order: Order, part: TakenBack) -> list[int]:
-    """The lots that an order has made for the stretch that is taken back of, the newest first."""
+def _lots_for(order: Order, part: TakenBack, key: AccountKey) -> list[int]:
+    """The lots that an order has in an account for the stretch that is taken back of, the newest first."""
     concerned = {sold.name for sold in order.sold if (sold.asset, sold.stretch) == (part.asset, part.stretch)}
-    return [posted.lot for posted in reversed(order.lots) if posted.sold in concerned]
+    places = (order.place(posted) for posted in reversed(order.lots) if posted.sold in concerned)
+    return [lot for where, lot in places if where == key]
 
 
 def _source(order: Order, sold: Sold) -> Source:

@@ -80,7 +80,8 @@ def _after_grant(order: Order, post: Post, outcome: Accepted | None) -> Order:
     if outcome is None:
         return order
     made = outcome.entry.made[0]
-    lot = PostedLot(sold=post.sold, lot=made.number, credits=made.granted)
+    account_id = outcome.account_name.account_id
+    lot = PostedLot(sold=post.sold, account_id=account_id, lot=made.number, credits=made.granted)
     return replace(order, granted=True, lots=(*order.lots, lot))
 
 
@@ -103,7 +104,7 @@ def _after_revoke(order: Order, post: Post, outcome: Accepted | None) -> Order:
     written_off = sum(line.amount for line in lines if line.debit is Code.ADJUSTMENTS)
     lots = (
         replace(lot, revoked=lot.revoked + revoked, written_off=lot.written_off + written_off)
-        if (lot.sold, lot.lot) == (post.sold, post.lot)
+        if (lot.sold, lot.account_id, lot.lot) == (post.sold, outcome.account_name.account_id, post.lot)
         else lot
         for lot in order.lots
     )
