@@ -1,7 +1,7 @@
 """Where accounts are that were merged into others, and what was in them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, select
 
@@ -9,7 +9,7 @@ from ledger.chart import Code
 from ledger.ids import AccountKey
 from ledger.model import AccountName, AccountStatus, EntryKind
 from ledger.sales.merging import MovedLot, after_merge
-from ledger.sales.model import Order
+from ledger.sales.model import Merged, Order, Subscription
 from ledger.tables import accounts, entries, lines
 
 
@@ -33,11 +33,41 @@ def followed(connection: Connection, order: Order) -> Order:
     return order
 
 
-def where_it_is(connection: Connection, name: AccountName) -> AccountName:
-    """The account that one was merged into, perhaps by way of others; itself if it was not."""
-    # An account that was merged is closed, and nothing is merged into one that is: so no account comes again.
+def covering_where_it_is(connection: Connection, subscription: Subscription, wanted: Iterable[str]) -> Subscription:
+    """A subscription where the accounts are by now whose use it covers, or is to; what was merged it covers no more.
+
+    wanted   the assets whose use it is to cover
+    """
+    assets = sorted({*wanted, *subscription.unlimited})
+    names = {asset: _where_it_is(connection, subscription.account(asset)) for asset in assets}
+    covered = tuple(asset for asset in subscription.unlimited if names[asset] == subscription.account(asset))
+    merged = (
+        Merged(asset=asset, account_id=name.account_id)
+        for asset, name in names.items()
+        if name.account_id != subscription.account_id
+    )
+    return replace(subscription, unlimited=covered, merged=tuple(merged))
+
+
+def merged_from(connection: Connection, name: AccountName) -> set[str]:
+    """The account_ids of all accounts that were merged into one, perhaps by way of others; and its own."""
+    found, keys = {name.account_id}, [name.key]
+    while keys:
+        merged = select(entries.c.peer_key).where(
+            entries.c.account_key == keys.pop(), entries.c.kind == EntryKind.MERGE_IN.value
+        )
+        its = select(accounts.c.account_key, accounts.c.account_id).where(accounts.c.account_key.in_(merged))
+        for row in connection.execute(its):
+            if row.account_id not in found:
+                found.add(row.account_id)
+                keys.append(AccountKey(row.account_key))
+    return found
+
+
+def _where_it_is(connection: Connection, name: AccountName) -> AccountName:
+    # An account that was merged is closed, and nothing is merged into one that is: so none comes again.
     while (merge := _merge_of(connection, name)) is not None:
-        name = AccountName(tenant=name.tenant, account_id=merge.account_id, asset=name.asset)
+        name = replace(name, account_id=merge.account_id)
     return name
 
 

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Connection, func, select
 
 from ledger.administration import UpdateAccount
-from ledger.billing.merging import followed
+from ledger.billing.merging import covering_where_it_is, followed, merged_from
 from ledger.billing.records import (
     Write,
     keep_order,
@@ -27,7 +27,7 @@ from ledger.billing.records import (
 from ledger.chart import Code
 from ledger.database import Database
 from ledger.ids import AccountKey
-from ledger.model import Hold, Lot, Memo
+from ledger.model import AccountName, Hold, Lot, Memo
 from ledger.operations import Batch, OpenAccount, Request
 from ledger.outcome import Accepted, Reason, Refused
 from ledger.rows import hold_of, lot_of
@@ -107,9 +107,11 @@ class Settling:
         """
         with self._database.read() as connection:
             plans = {plan.plan: plan for plan in read_plans(connection, subscription.tenant)}
-            covering = _covering_too(connection, subscription, plans)
-            wanted, covered = unlimited_assets(subscription, plans), frozenset(subscription.unlimited)
+            wanted = unlimited_assets(subscription, plans)
+            subscription = covering_where_it_is(connection, subscription, wanted)
+            covered = frozenset(subscription.unlimited)
             names = {asset: subscription.account(asset) for asset in wanted ^ covered}
+            covering = _covering_too(connection, subscription, names, plans)
             is_open = _open_accounts(connection, [name.key for name in names.values()])
         elsewhere = frozenset[str]().union(*covering.values())
         memo = Memo(description=f"plan {subscription.plan}", reference=subscription.subscription, actor="stripe")
@@ -125,7 +127,7 @@ class Settling:
             kept = replace(subscription, unlimited=tuple(sorted(wanted)), steps=subscription.steps + 1)
 
         def also(connection: Connection, _outcomes: Sequence[Accepted]) -> None:
-            if names and _covering_too(connection, subscription, plans) != covering:
+            if names and _covering_too(connection, subscription, names, plans) != covering:
                 raise StaleError("another subscription covers something else by now")
             # What goes on because of another subscription is decided again by whoever is just ending that one.
             relied_on = [one for one, assets in covering.items() if assets & (covered - wanted)]
@@ -220,12 +222,17 @@ def _name(subscription: Subscription) -> str:
 
 
 def _covering_too(
-    connection: Connection, subscription: Subscription, plans: Mapping[str, Plan]
+    connection: Connection, subscription: Subscription, names: Mapping[str, AccountName], plans: Mapping[str, Plan]
 ) -> dict[Subscription, frozenset[str]]:
-    """The customer's other subscriptions that cover something, and what."""
-    others = read_subscriptions(connection, subscription.tenant, subscription.account_id)
-    found = {one: unlimited_assets(one, plans) for one in others if _name(one) != _name(subscription)}
-    return {one: assets for one, assets in found.items() if assets}
+    """The other subscriptions that cover the use of some of the accounts, and of which assets."""
+    found: dict[Subscription, frozenset[str]] = {}
+    for asset, name in names.items():
+        for account_id in sorted(merged_from(connection, name)):
+            for other in read_subscriptions(connection, name.tenant, account_id):
+                covers_it = asset in unlimited_assets(other, plans) and other.account(asset) == name
+                if covers_it and _name(other) != _name(subscription):
+                    found[other] = found.get(other, frozenset()) | {asset}
+    return found
 
 
 def _open_accounts(connection: Connection, keys: Iterable[AccountKey]) -> frozenset[AccountKey]:

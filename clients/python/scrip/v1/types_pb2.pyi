@@ -605,7 +605,9 @@ class Entry(_message.Message):
         KIND_MERGE_OUT: Entry._Kind.ValueType  # 17
         """All that a visitor had went to a customer; the account is closed."""
         KIND_MERGE_IN: Entry._Kind.ValueType  # 18
-        """All that a visitor had came to this account; makes a lot for each of the visitor's."""
+        """All that a visitor had came to this account; makes a lot for each of the visitor's. Or what the visitor had spent
+        before that is owed here, because money for it went back.
+        """
         KIND_FREEZE: Entry._Kind.ValueType  # 19
         """The account was frozen; no lines."""
         KIND_UNFREEZE: Entry._Kind.ValueType  # 20
@@ -657,7 +659,9 @@ class Entry(_message.Message):
     KIND_MERGE_OUT: Entry.Kind.ValueType  # 17
     """All that a visitor had went to a customer; the account is closed."""
     KIND_MERGE_IN: Entry.Kind.ValueType  # 18
-    """All that a visitor had came to this account; makes a lot for each of the visitor's."""
+    """All that a visitor had came to this account; makes a lot for each of the visitor's. Or what the visitor had spent
+    before that is owed here, because money for it went back.
+    """
     KIND_FREEZE: Entry.Kind.ValueType  # 19
     """The account was frozen; no lines."""
     KIND_UNFREEZE: Entry.Kind.ValueType  # 20
@@ -715,7 +719,7 @@ class Entry(_message.Message):
     revokes_lot_id: _builtins.str
     """The lot that a revocation takes back; empty for other kinds."""
     peer_entry_id: _builtins.str
-    """The entry on the other side of a movement between two accounts; empty for other kinds."""
+    """The entry on the other side of a movement between two accounts; empty for others."""
     hold_held: _builtins.int
     """What that hold still held after it, 0 if it ended; absent for kinds that concern no hold."""
     @_builtins.property
