@@ -4,6 +4,7 @@ from scrip.v1 import billing_service_pb2 as pb
 
 from ledger import (
     AutoRecharge,
+    Consent,
     IdPrefix,
     Order,
     OrderState,
@@ -90,6 +91,7 @@ def order_message(order: Order) -> pb.Order:
         stripe_id=order.stripe_id,
         payment_intent=order.payment_intent,
         url=order.url if order.state is OrderState.OPEN else "",
+        consent=_consent_message(order.consent),
     )
 
 
@@ -106,7 +108,6 @@ def subscription_message(subscription: Subscription) -> pb.Subscription:
 
 def auto_recharge_message(recharge: AutoRecharge) -> pb.AutoRecharge:
     """How an account recharges itself."""
-    consent = recharge.consent
     return pb.AutoRecharge(
         account_id=recharge.account_id,
         asset=recharge.asset,
@@ -115,13 +116,15 @@ def auto_recharge_message(recharge: AutoRecharge) -> pb.AutoRecharge:
         package=recharge.package,
         target=recharge.target,
         cap=money_message(recharge.cap),
-        consent=None
-        if consent is None
-        else pb.Consent(text=consent.text, actor=consent.actor, at=timestamp(consent.at)),
+        consent=_consent_message(recharge.consent),
         retry_at=timestamp(recharge.retry_at),
         declines=recharge.declines,
         order_id=recharge.order_id,
     )
+
+
+def _consent_message(consent: Consent | None) -> pb.Consent | None:
+    return None if consent is None else pb.Consent(text=consent.text, actor=consent.actor, at=timestamp(consent.at))
 
 
 def event_message(event: StripeEvent) -> pb.StripeEvent:

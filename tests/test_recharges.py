@@ -83,6 +83,19 @@ def test_an_account_below_its_threshold_buys_its_package(shop):
     assert (policy(shop).order_id, begin(shop)) == ("", None)
 
 
+def test_an_order_keeps_what_the_customer_had_agreed_to_whatever_is_agreed_later(shop):
+    later = Consent(text="I agree to more.", actor="jo", at=START)
+    shop.billing.set_auto_recharge(agreed())
+    shop.spend(81)
+    order = begin(shop)
+    end(shop, order, paid())
+
+    shop.billing.set_auto_recharge(agreed(consent=later))
+    shop.billing.set_auto_recharge(AutoRecharge(tenant="default", account_id="acme"))
+
+    assert (shop.order(order.order_id).consent, policy(shop).consent) == (CONSENT, None)
+
+
 def test_one_recharge_is_under_way_at_a_time(shop):
     shop.billing.set_auto_recharge(agreed())
     shop.spend(90)
@@ -143,7 +156,7 @@ def test_after_a_decline_it_waits_longer_each_time_and_gives_up_after_the_third(
         clock.now += HOUR
 
     assert tried == [0, 1, 7]
-    assert (policy(shop).enabled, policy(shop).declines) == (False, 3)
+    assert (policy(shop).enabled, policy(shop).declines, policy(shop).retry_at) == (False, 3, None)
     shop.billing.set_auto_recharge(agreed())
     assert begin(shop) is not None
 

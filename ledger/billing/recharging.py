@@ -121,6 +121,7 @@ class Recharges(Desk):
             price=package.price,
             livemode=self._settling.rules.livemode,
             asset=known.asset,
+            consent=known.consent,
             created_at=now,
         )
         order = for_package(order, package)
@@ -149,7 +150,9 @@ class Recharges(Desk):
         except StaleError:
             # Something was agreed at this moment; it is looked at again.
             return
-        log.warning("recharge_waits", account_id=recharge.account_id, asset=recharge.asset, until=until, why=why)
+        log.warning(
+            "recharge_waits", account_id=recharge.account_id, asset=recharge.asset, until=until.isoformat(), why=why
+        )
 
 
 def _sells(package: Package, asset: str) -> bool:

@@ -11,6 +11,7 @@ from ledger.ids import AccountKey
 from ledger.model import NO_MEMO, AccountName, Memo, Money
 from ledger.sales.catalogue import Checkout, Granted, Rollover
 from ledger.sales.facts import DisputeSeen, DisputeStatus, NotPaid, Paid, RefundSeen, RefundStatus, SubscriptionState
+from ledger.sales.recharge import Consent
 
 
 class OrderKind(StrEnum):
@@ -294,6 +295,7 @@ class Order:
     url             where the customer pays; empty unless it is an open checkout
     subscription    whose invoice it is; empty for others
     asset           of a recharge, what was to be recharged; empty for others
+    consent         of a recharge, how the customer had agreed to it; None for others
     payment         what is known of its payment
     granted         what it sold was granted
     lots            those it made, in order
@@ -328,6 +330,7 @@ class Order:
     url: str = ""
     subscription: str = ""
     asset: str = ""
+    consent: Consent | None = None
     payment: Payment = NOTHING_KNOWN
     granted: bool = False
     lots: tuple[PostedLot, ...] = ()

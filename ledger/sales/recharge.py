@@ -19,8 +19,8 @@ from ledger.model import DEFAULT_ASSET, INT64_MAX, Money
 
 CONSENT_LENGTH_MAX: Final = 1000
 ACTOR_LENGTH_MAX: Final = 255
-# How long to wait after each decline in a row; after the last, it is disabled.
-BACK_OFF: Final = (timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
+# How long to wait after each decline in a row; after one more, it is disabled.
+BACK_OFF: Final = (timedelta(hours=1), timedelta(hours=6))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,13 +158,13 @@ def given_up(recharge: AutoRecharge) -> AutoRecharge:
 def declined(recharge: AutoRecharge, now: datetime) -> AutoRecharge:
     """After its order was declined: it waits, longer each time, and in the end it is disabled."""
     declines = recharge.declines + 1
-    is_last = declines >= len(BACK_OFF)
+    is_last = declines > len(BACK_OFF)
     return replace(
         recharge,
         order_id="",
         declines=declines,
         enabled=recharge.enabled and not is_last,
-        retry_at=now + _back_off(declines),
+        retry_at=None if is_last else now + _back_off(declines),
         filling=False,
     )
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from scrip.v1.billing_service_pb2 import (
     AutoRecharge,
+    Consent,
     CreatePurchaseLinkResponse,
     Order,
     Package,
@@ -68,6 +69,7 @@ def order_row(order: Order) -> Row:
         "stripe_id": order.stripe_id,
         "payment_intent": order.payment_intent,
         "url": order.url,
+        **_consent(order.consent),
     }
 
 
@@ -89,7 +91,6 @@ def subscription_row(subscription: Subscription) -> Row:
 
 def auto_recharge_row(recharge: AutoRecharge) -> Row:
     """How an account recharges itself, and what the customer agreed to."""
-    consent = recharge.consent
     return {
         "account": recharge.account_id,
         "asset": recharge.asset,
@@ -98,13 +99,16 @@ def auto_recharge_row(recharge: AutoRecharge) -> Row:
         "package": recharge.package,
         "target": recharge.target,
         "cap": _money(recharge.cap) if recharge.HasField("cap") else None,
-        "consent": consent.text,
-        "consent_by": consent.actor,
-        "consent_at": cell(consent, "at"),
+        **_consent(recharge.consent),
         "declines": recharge.declines,
         "retry_at": cell(recharge, "retry_at"),
         "order_id": recharge.order_id,
     }
+
+
+def _consent(consent: Consent) -> Row:
+    """What the customer agreed to; empty cells if to nothing."""
+    return {"consent": consent.text, "consent_by": consent.actor, "consent_at": cell(consent, "at")}
 
 
 def event_row(event: StripeEvent) -> Row:

@@ -39,12 +39,14 @@ def test_an_account_does_not_recharge_itself_unless_somebody_said_so(buyer):
 
 def test_an_account_that_runs_low_recharges_itself_once(buyer):
     buyer.recharge()
+    agreed = shown(buyer).consent
     buyer.spend(51)
 
     eventually(lambda: buyer.available() == 149)
 
     (order,) = [one for one in buyer.ask("ListOrders").orders if one.kind == Order.KIND_RECHARGE]
     assert (order.price, Order.State.Name(order.state)) == (PRICE, "STATE_FULFILLED")
+    assert order.consent == agreed
     assert order.payment_intent == buyer.charges()[0]["id"]
     assert shown(buyer).order_id == ""
 

@@ -702,6 +702,7 @@ class Order(_message.Message):
     STRIPE_ID_FIELD_NUMBER: _builtins.int
     PAYMENT_INTENT_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
+    CONSENT_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """Names this order everywhere in the API; or_…."""
     kind: Global___Order.Kind.ValueType
@@ -738,6 +739,10 @@ class Order(_message.Message):
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
 
+    @_builtins.property
+    def consent(self) -> Global___Consent:
+        """Of a recharge: how the customer had agreed to it when it was made. Absent for others."""
+
     def __init__(
         self,
         *,
@@ -755,10 +760,11 @@ class Order(_message.Message):
         stripe_id: _builtins.str = ...,
         payment_intent: _builtins.str = ...,
         url: _builtins.str = ...,
+        consent: Global___Consent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "paid", b"paid", "price", b"price"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "created_at", b"created_at", "paid", b"paid", "price", b"price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "created_at", b"created_at", "kind", b"kind", "lot_ids", b"lot_ids", "order_id", b"order_id", "package", b"package", "paid", b"paid", "payment_intent", b"payment_intent", "plan", b"plan", "price", b"price", "returned", b"returned", "state", b"state", "stripe_id", b"stripe_id", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "consent", b"consent", "created_at", b"created_at", "kind", b"kind", "lot_ids", b"lot_ids", "order_id", b"order_id", "package", b"package", "paid", b"paid", "payment_intent", b"payment_intent", "plan", b"plan", "price", b"price", "returned", b"returned", "state", b"state", "stripe_id", b"stripe_id", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
