@@ -165,7 +165,7 @@ class Auditor:
     """
 
     def __init__(self, database: Database, trial_balances: TrialBalances, stopped: threading.Event) -> None:
-        self._entries = EntryReader(database)
+        self._entries = database.once(EntryReader)
         self._trial_balances = trial_balances
         self._stopped = stopped
         named = database.listed("named", Column("account_key", Key), Column("seq", BigInteger))

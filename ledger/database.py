@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
 from sqlalchemy import (
@@ -45,9 +45,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from ledger.json_text import as_json
 from ledger.tables import Digest, Instant
 
+Made = TypeVar("Made")
+
 READERS_DEFAULT: Final = 4
 BUSY_TIMEOUT_S: Final = 5
 CONNECT_TIMEOUT_S: Final = 5
+
+# To write out a statement costs more than to run it.
+_MADE: Final[dict[tuple[Callable[["Database"], Any], bool, bool], Any]] = {}
 
 _DRIVER_ERRORS: Final = (sqlite3.Error, psycopg.Error)
 # The same row was written by another writer in the meantime; to be decided again.
@@ -226,6 +231,14 @@ class Database:
             return select(func.json_group_array(func.json_array(*found.c))).scalar_subquery()
         texts = (func.encode(c, literal_column("'hex'")) if isinstance(c.type, Digest) else c for c in found.c)
         return select(cast(func.json_agg(func.json_build_array(*texts)), Text)).scalar_subquery()
+
+    def once(self, make: "Callable[[Database], Made]") -> Made:
+        """What is made of statements alone, which are the same for every database of an engine: it is made once."""
+        kind = (make, self.is_sqlite, self.row_locks)
+        if kind not in _MADE:
+            _MADE[kind] = make(self)
+        made: Made = _MADE[kind]
+        return made
 
     def prepared(self, statement: Select[*tuple[Any, ...]] | Insert | Update) -> "Prepared":
         """A statement that is run very often."""

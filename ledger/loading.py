@@ -46,8 +46,8 @@ _Window = tuple[AccountKey, SpendLimit | Counter, datetime]
 _OfLot: Final = Revoke | Reclaim | HoldLot | RollOver
 
 
-class Loader:
-    """Reads the state of every account that some operations name, nearly all of it as one statement."""
+class _Statements:
+    """What a Loader reads with."""
 
     def __init__(self, database: Database) -> None:
         keys = database.listed("keys", accounts.c.account_key, _PLACE)
@@ -56,7 +56,7 @@ class Loader:
         # Locked in order of the key, so that two batches that touch the same accounts cannot wait for each other.
         same_key = keys.c.account_key == accounts.c.account_key
         locked = select(_YES).select_from(accounts).join(keys, same_key).order_by(accounts.c.account_key)
-        self._lock = database.prepared(locked.with_for_update(of=accounts))
+        self.lock = database.prepared(locked.with_for_update(of=accounts))
 
         its_asset = (assets.c.tenant == accounts.c.tenant) & (assets.c.asset == accounts.c.asset)
         found = select(*_placed(keys, accounts.c), assets.c.scale, assets.c.policy, assets.c.prices)
@@ -64,7 +64,7 @@ class Loader:
         posted = database.matching(asked, entries)
         open_lots = database.matching(keys, lots, lots.c.open == _YES)
         open_holds = database.matching(keys, holds, holds.c.open == _YES)
-        self._found = ReadAtOnce(
+        self.found = ReadAtOnce(
             database,
             {
                 "accounts": found,
@@ -75,13 +75,20 @@ class Loader:
             },
         )
         numbers = select(keys.c.place, accounts.c.seq).join(accounts, same_key)
-        self._numbers = ReadAtOnce(database, {"numbers": numbers})
-        self._spending = ReadAtOnce(database, {"spending": _spending(database)})
-        self._entries = EntryReader(database)
-        self._named_holds = database.matching(database.listed("named", holds.c.account_key, holds.c.hold), holds)
-        self._named_lots = database.matching(database.listed("named", lots.c.account_key, lots.c.lot), lots)
-        self._named_entries = database.matching(database.listed("named", entries.c.account_key, entries.c.seq), entries)
-        self._refunded = _refunded(database)
+        self.numbers = ReadAtOnce(database, {"numbers": numbers})
+        self.spending = ReadAtOnce(database, {"spending": _spending(database)})
+        self.entries = EntryReader(database)
+        self.named_holds = database.matching(database.listed("named", holds.c.account_key, holds.c.hold), holds)
+        self.named_lots = database.matching(database.listed("named", lots.c.account_key, lots.c.lot), lots)
+        self.named_entries = database.matching(database.listed("named", entries.c.account_key, entries.c.seq), entries)
+        self.refunded = _refunded(database)
+
+
+class Loader:
+    """Reads the state of every account that some operations name, nearly all of it as one statement."""
+
+    def __init__(self, database: Database) -> None:
+        self._read = database.once(_Statements)
         self.price_books = PriceBooks()
 
     def load(
@@ -112,9 +119,9 @@ class Loader:
             "named_assets": as_rows({"tenant": tenant, "asset": asset} for tenant, asset in _assets_named(operations)),
         }
         if lock:
-            self._lock.run(connection, parameters).fetchall()
+            self._read.lock.run(connection, parameters).fetchall()
         now = clock()
-        found = self._found.read(connection, parameters)
+        found = self._read.found.read(connection, parameters)
         known: dict[tuple[str, str], Asset | None] = {}
         for *row, scale, policy, prices in found["accounts"]:
             state = states[keys[row[0]]]
@@ -137,15 +144,15 @@ class Loader:
         self, connection: Connection, parameters: Mapping[str, str], keys: Sequence[AccountKey], states: States
     ) -> None:
         """Whoever changes an account writes its next entry."""
-        numbers = {keys[place]: seq for place, seq in self._numbers.read(connection, parameters)["numbers"]}
+        numbers = {keys[place]: seq for place, seq in self._read.numbers.read(connection, parameters)["numbers"]}
         for key, state in states.items():
             if numbers.get(key) != (None if state.account is None else state.account.seq):
                 raise CollisionError("an account was changed while it was read")
 
     def _read_posted(self, connection: Connection, states: States, posted: Collection[tuple[AccountKey, int]]) -> None:
         if posted:
-            rows = connection.execute(self._named_entries, {"named": _places(posted, "seq")}).all()
-            for entry in self._entries.read(connection, rows):
+            rows = connection.execute(self._read.named_entries, {"named": _places(posted, "seq")}).all()
+            for entry in self._read.entries.read(connection, rows):
                 if entry.request_id is not None:
                     states[entry.key].posted[entry.request_id] = entry
 
@@ -154,18 +161,18 @@ class Loader:
         named_holds = {(op.key, op.hold) for op in operations if isinstance(op, _OfHold)}
         named_lots = {(op.key, op.lot) for op in operations if isinstance(op, _OfLot)}
         if refunds := {(op.key, op.entry) for op in operations if isinstance(op, Refund)}:
-            rows = connection.execute(self._named_entries, {"named": _places(refunds, "seq")}).all()
-            for entry in self._entries.read(connection, rows):
+            rows = connection.execute(self._read.named_entries, {"named": _places(refunds, "seq")}).all()
+            for entry in self._read.entries.read(connection, rows):
                 states[entry.key].used[entry.seq] = entry
                 named_lots |= {(entry.key, line.lot) for line in entry.lines if line.lot is not None}
                 named_holds |= set() if entry.hold is None else {(entry.key, entry.hold)}
-            for row in connection.execute(self._refunded, {"named": _places(refunds, "seq")}):
+            for row in connection.execute(self._read.refunded, {"named": _places(refunds, "seq")}):
                 states[AccountKey(row.account_key)].refunded[row.seq] = int(row.refunded or 0)
         if missing_holds := {(key, hold) for key, hold in named_holds if hold not in states[key].holds}:
-            for row in connection.execute(self._named_holds, {"named": _places(missing_holds, "hold")}):
+            for row in connection.execute(self._read.named_holds, {"named": _places(missing_holds, "hold")}):
                 states[AccountKey(row.account_key)].holds[row.hold] = hold_of(row)
         if missing_lots := {(key, lot) for key, lot in named_lots if lot not in states[key].lots}:
-            for row in connection.execute(self._named_lots, {"named": _places(missing_lots, "lot")}):
+            for row in connection.execute(self._read.named_lots, {"named": _places(missing_lots, "lot")}):
                 states[AccountKey(row.account_key)].lots[row.lot] = lot_of(row)
         return bool(refunds or missing_holds or missing_lots)
 
@@ -188,7 +195,7 @@ class Loader:
         if not windows:
             return False
         asked = as_rows(_window_row(place, *window) for place, window in enumerate(windows))
-        for place, last_used, high, low, oldest in self._spending.read(connection, {"windows": asked})["spending"]:
+        for place, last_used, high, low, oldest in self._read.spending.read(connection, {"windows": asked})["spending"]:
             key, limit, since = windows[place]
             # A rolling window has no last entry that knows what is used now, so there it is added up.
             used = int(last_used or 0) if limit.length is None else whole(high or 0, low or 0)

@@ -47,8 +47,8 @@ class Reports:
 
     def __init__(self, database: Database, loader: Loader, clock: Callable[[], datetime]) -> None:
         self._database, self._loader, self._clock = database, loader, clock
-        self._entries = EntryReader(database)
-        self._past = PastReader(database)
+        self._entries = database.once(EntryReader)
+        self._past = database.once(PastReader)
         self._previews = Previews(database, self._loader, clock)
         self._trial_balances = TrialBalances(database, self._loader)
         self._revenue = RevenueReports(database, self._trial_balances, clock)

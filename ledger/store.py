@@ -116,7 +116,7 @@ class Store:
         self._writer: int | None = None
         self._totals: Totals = {}
         self._locked_batches = 0
-        self._writing = _Writing(database)
+        self._writing = database.once(_Writing)
 
     def define_asset(self, tenant: str, asset: str, scale: int) -> Asset | Refused:
         """Defines what can be counted; the same definition again changes nothing.

@@ -1,5 +1,6 @@
 """Fixtures that tests share: an empty database on each engine, audited afterwards; books on it; a clock that is set."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -10,9 +11,7 @@ import structlog
 from hypothesis import settings
 from sqlalchemy import delete
 
-from ledger import Ledger, WriterOptions
-from ledger.database import Database
-from ledger.migrations import migrate
+from ledger import Ledger, WriterOptions, migrate_database
 from ledger.tables import metadata
 from tests.books import Clock, audit_findings
 from tests.postgres import open_postgres
@@ -54,9 +53,7 @@ def postgres():
 def migrated_postgres_url(postgres):
     """One database for all tests that leave its schema alone; each finds it empty."""
     url = postgres.create_database()
-    database = Database(url)
-    migrate(database)
-    database.close()
+    migrate_database(url)
     return url
 
 
@@ -67,10 +64,19 @@ def audited(url: str) -> Iterator[str]:
     assert audit_findings(url) == []
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory):
+    """An empty SQLite database, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "scrip.db"
+    migrate_database(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def sqlite_url(tmp_path):
+def sqlite_url(tmp_path, migrated_file):
     """An empty SQLite database, audited afterwards."""
-    with audited(f"sqlite:///{tmp_path / 'scrip.db'}") as url:
+    path = shutil.copyfile(migrated_file, tmp_path / "scrip.db")
+    with audited(f"sqlite:///{path}") as url:
         yield url
 
 

@@ -1,6 +1,7 @@
 """Brings a database to the schema of this Scrip. The steps are written by hand, in `versions`."""
 
 import threading
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -26,10 +27,15 @@ def schema_version(database: Database) -> str | None:
 
 def newest_version() -> str:
     """The version this Scrip works with."""
-    newest = ScriptDirectory(str(_HERE)).get_current_head()
+    newest = _steps().get_current_head()
     if newest is None:
         raise AssertionError("there is no migration")
     return newest
+
+
+@cache
+def _steps() -> ScriptDirectory:
+    return ScriptDirectory(str(_HERE))
 
 
 def migrate(database: Database) -> tuple[str | None, str]:
@@ -68,7 +74,7 @@ def _upgrade(database: Database) -> None:
 
 def check_not_newer(version: str | None) -> None:
     """Raises DatabaseMisusedError if a database was written by a newer Scrip."""
-    known = {script.revision for script in ScriptDirectory(str(_HERE)).walk_revisions()}
+    known = {script.revision for script in _steps().walk_revisions()}
     if version is not None and version not in known:
         raise DatabaseMisusedError(
             f"The database has schema {version}; this Scrip knows schemas up to {newest_version()}. Use a newer Scrip."
