@@ -12,6 +12,7 @@ from ledger import Ledger, SaleRules, SpentPart
 from server.answering import Reader
 from server.billing_service import BillingService
 from server.config import STRIPE_TEST_KEYS, Settings
+from server.far_threads import FarThreads
 from server.inbox import Inbox
 from server.metrics import Metrics
 from server.payment_worker import PaymentWorker
@@ -51,8 +52,8 @@ class BillingSide:
         self._clock = clock
         self._billing = ledger.billing(SaleRules(livemode=livemode, returned=SpentPart(settings.returned_credits)))
         self._read = read
-        self._far = ThreadPoolExecutor(STRIPE_CALLS_MAX, thread_name_prefix="scrip-stripe")
-        self._pages = ThreadPoolExecutor(STRIPE_PAGES_MAX, thread_name_prefix="scrip-pages")
+        self._far = FarThreads(STRIPE_CALLS_MAX, name="scrip-stripe")
+        self._pages = FarThreads(STRIPE_PAGES_MAX, name="scrip-pages")
         self._storing = ThreadPoolExecutor(STORING_MAX, thread_name_prefix="scrip-webhook")
         self._read_far = Reader(self._far)
         self._inbox: Inbox | None = None
@@ -123,8 +124,9 @@ class BillingSide:
 
     def close(self) -> None:
         """Nobody asks for anything any more."""
-        for executor in (self._storing, self._pages, self._far):
-            executor.shutdown(wait=False, cancel_futures=True)
+        self._storing.shutdown(wait=False, cancel_futures=True)
+        self._pages.close()
+        self._far.close()
 
 
 def _unnoted(*_told: object) -> None:

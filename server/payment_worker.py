@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final
 
 import structlog
 
 from ledger import Billing, DatabaseUnavailableError, NotDoneError
+from server.far_threads import FarThreads
 from server.inbox import Inbox
 from server.recharging import Recharger
 
@@ -32,7 +32,7 @@ class PaymentWorker:
         self._recharge_s = recharge_s
         self._woken = asyncio.Event()
         # One for what waits for Stripe, so that events do not.
-        self._threads = ThreadPoolExecutor(3, thread_name_prefix="scrip-payments")
+        self._threads = FarThreads(3, name="scrip-payments")
         self._under_way: set[asyncio.Future[int | None]] = set()
 
     def wake(self) -> None:
@@ -51,7 +51,7 @@ class PaymentWorker:
         """Waits for what is under way after `run` was cancelled, though not longer than that: it may be repeated."""
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=patience_s)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     async def _apply(self) -> None:
         while True:

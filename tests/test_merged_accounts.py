@@ -199,10 +199,9 @@ def test_what_is_taken_back_of_a_merged_account_is_audited_to_the_cent(shop):
     url = str(shop.ledger)
     before = audit_findings(url)
 
-    its_cost = "WHERE debit = 'owed' AND credit = 'payments'"
-    touch(url, f"UPDATE lines SET cost = cost - 1 {its_cost}")
+    touch(url, "UPDATE lines SET cost = cost - 1 WHERE debit = 'owed' AND credit = 'payments'")
     found = audit_findings(url)
-    touch(url, f"UPDATE lines SET cost = cost + 1 {its_cost}")
+    touch(url, "UPDATE lines SET cost = cost + 1 WHERE debit = 'owed' AND credit = 'payments'")
 
     assert before == []
     assert any("399 EUR of the cost of lot 1 goes from owed to payments" in finding for finding in found), found

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
@@ -15,6 +16,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from ledger import Ledger
 from tests.books import ACME
 from tests.cli.processes import PATIENCE_S, ROOT, ran, serving
+from tests.fake_stripe import API_KEY, FakeStripe, Fault
 
 
 def test_the_line_it_prints_works_when_it_is_pasted(sqlite_url):
@@ -157,3 +159,28 @@ def test_the_log_has_events_with_fields_and_no_password(postgres_url):
     assert next(event for event in events if event["event"] == "serving")["listen"] == server.target
     assert "swordfish" not in logged + server.welcome
     assert "4111-1111" not in logged
+
+
+def test_told_to_stop_it_does_not_wait_for_stripe(sqlite_url):
+    urls = {"success_url": "https://shop.example/done", "cancel_url": "https://shop.example/"}
+    contents = [scrip.PackageContent(credits=1000)]
+    with FakeStripe() as stripe:
+        its = ("--stripe-api-key", API_KEY, "--stripe-api-base", stripe.url)
+        with (
+            serving("--database", sqlite_url, "--drain-s", "1", *its) as server,
+            scrip.Client(server.target) as client,
+            ThreadPoolExecutor(1) as threads,
+        ):
+            client.create_package("starter", title="Starter", price=(1999, "EUR"), contents=contents)
+            stripe.faults.append(Fault("slow", path="/v1/checkout/sessions", times=9, after_s=2 * PATIENCE_S))
+            buying = threads.submit(client.create_checkout, "acme", package="starter", **urls)
+            while not stripe.calls:
+                assert not buying.done(), buying.result()
+            began = time.monotonic()
+            server.stop()
+            took_s = time.monotonic() - began
+            client.close()
+
+    assert server.process.returncode == 0
+    assert took_s < PATIENCE_S / 2
+    assert isinstance(buying.exception(), scrip.ScripError)

@@ -129,7 +129,7 @@ def test_an_answer_that_is_lost_is_not_charged_twice(buyer):
 def charged_unheard(stripe: FakeStripe, url: str, clock: Clock) -> Iterator[Paying]:
     """A server that has an account charged, never hears the answer, and ends when the block does."""
     # It ends only when nothing is under way any more.
-    with paying(url, clock, stripe, recharge_s=OFTEN_S, drain_s=30) as buyer:
+    with paying(url, clock, stripe, recharge_s=OFTEN_S, drain_s=60) as buyer:
         buyer.begin()
         stripe.faults.append(Fault("drop", path="/v1/payment_intents", times=10_000))
         buyer.recharge()
