@@ -8,7 +8,7 @@ from scrip import Client, Welcome
 
 from server.commands import options
 from server.commands.asking import asks
-from server.commands.rows import REVENUE_FITS, asset_row, money_trial_rows, revenue_row, trial_rows
+from server.commands.rows import REVENUE_FITS, asset_row, cell, money_trial_rows, revenue_rows, trial_rows
 from server.output import Format, rendered
 
 AUDIT_DEADLINE_S: Final = 3_600.0
@@ -36,19 +36,31 @@ def money_trial_balance(client: Client, currency: str | None, as_of: datetime | 
 
 @click.command()
 @click.option(
-    "--from", "since", type=options.Instant(), help="The first day, at 00:00 UTC; else the first of this month."
+    "--from",
+    "since",
+    type=options.Instant(),
+    help="The first instant, or the first day, from 00:00 UTC on; else the first of this month.",
 )
-@click.option("--to", "until", type=options.Instant(), help="The day after the last, at 00:00 UTC; else until now.")
+@click.option(
+    "--to",
+    "until",
+    type=options.Instant(),
+    help="The first instant after the last, or the day after the last, at 00:00 UTC; else until now.",
+)
 @asks
 def revenue(client: Client, since: datetime | None, until: datetime | None, form: Format) -> None:
-    """Show how deferred revenue moved, in minor units, per package and currency.
+    """Show how deferred revenue moved, in minor units, per package and currency, and all of a currency.
 
     opening + sold - recognised - expired - returned - adjusted - transferred = closing. The last row is of what was
-    granted free. JSON and CSV also tell how many credits were granted, used and expired. --from 2027-01-01
-    --to 2027-02-01 is January.
+    granted free. JSON and CSV also tell how many credits were granted, used and expired.
+
+    --from 2027-01-01 --to 2027-02-01 is January of UTC; for that of another place name instants with its zone, such as
+    2027-01-01T00:00:00+01:00.
     """
     begins = since or datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    click.echo(rendered([revenue_row(row) for row in client.revenue(begins, until).rows], form, REVENUE_FITS))
+    found = client.revenue(begins, until)
+    click.echo(rendered(list(revenue_rows(found)), form, REVENUE_FITS))
+    click.echo(f"From {cell(found, 'since')} until just before {cell(found, 'until')}, in minor units.", err=True)
 
 
 @click.command()

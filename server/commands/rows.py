@@ -1,6 +1,7 @@
 """What the server answers, as rows: every field for programs, and what fits a screen for people."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import UTC
 from typing import Any, Final
@@ -18,6 +19,7 @@ from scrip.v1.ledger_service_pb2 import (
     MoneyTrialBalanceRow,
     MovedLot,
     PassedLot,
+    RevenueReportResponse,
     RevenueRow,
     TrialBalanceRow,
 )
@@ -235,10 +237,19 @@ def _money_row(currency: str, code: str, sums: MoneyTrialBalanceRow | CurrencyTr
     return {"currency": currency, "code": code, "debits": sums.debits, "credits": sums.credits, "balance": balance}
 
 
-def revenue_row(found: RevenueRow) -> Row:
-    """How deferred revenue moved of what was sold as one thing; or of what was granted free, which has no currency."""
-    row = {field.name: cell(found, field.name) for field in found.DESCRIPTOR.fields}
-    return row if found.currency else {**row, "package": "free credits"}
+def revenue_rows(found: RevenueReportResponse) -> Iterator[Row]:
+    """A row per package of a currency, and the total; what was granted free, which has no currency, comes last."""
+    by_currency: dict[str, list[RevenueRow]] = defaultdict(list)
+    for row in found.rows:
+        by_currency[row.currency].append(row)
+    for currency, rows in sorted(by_currency.items(), key=lambda item: (not item[0], item[0])):
+        for row in rows:
+            told = {field.name: cell(row, field.name) for field in RevenueRow.DESCRIPTOR.fields}
+            # No package can have a name with a space.
+            yield told if currency else {**told, "package": "free credits"}
+        if currency:
+            named = {"package": "all packages", "currency": currency}
+            yield {name: named.get(name) or str(sum(int(getattr(row, name)) for row in rows)) for name in told}
 
 
 def _of_lot(lot: Lot) -> Row:

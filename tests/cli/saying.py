@@ -40,12 +40,17 @@ def as_text(rows: list[dict[str, object]], but: Container[str] = ()) -> list[dic
     ]
 
 
-def assert_says(scrip, expected: list[dict[str, object]], *command: str, not_in_tables: Container[str] = ()) -> None:
-    """In all formats; a command that changes the books is repeated by its request_id."""
+def assert_says(
+    scrip, expected: list[dict[str, object]], *command: str, not_in_tables: Container[str] = (), aside: str = ""
+) -> None:
+    """In all formats; a command that changes the books is repeated by its request_id.
+
+    aside   what is said on standard error
+    """
     said = {form: scrip(*command, "--format", form) for form in ("json", "csv", "table")}
 
     assert [result.exit_code for result in said.values()] == [0, 0, 0], said["json"].output
     assert json.loads(said["json"].stdout) == expected
     assert csv_of(said["csv"].stdout) == as_text(expected)
     assert table_of(said["table"].stdout) == as_text(expected, but=not_in_tables)
-    assert not any(result.stderr for result in said.values())
+    assert {result.stderr for result in said.values()} == {aside}

@@ -5,7 +5,7 @@ import json
 from google.protobuf.duration_pb2 import Duration
 from scrip.v1.types_pb2 import SOURCE_PURCHASE, Money
 
-from tests.cli.saying import INT64_MAX, as_text, assert_says, csv_of, table_of
+from tests.cli.saying import INT64_MAX, as_text, assert_says, csv_of, json_of, table_of
 
 BALANCE = {"asset": "credits", "scale": 0, "held": 0, "owed": 0, "pending": 0}
 TYPES = {
@@ -51,7 +51,7 @@ def test_grant(scrip, ask):
     ask("OpenAccount")
     terms = ["--source", "purchase", "--cost", "1999", "EUR", "--priority", "3", "--ttl", "30d"]
     memo = ["--description", 'for "you", and me', "--reference", "R-1", "--actor", "me"]
-    command = ("grant", "acme", str(INT64_MAX), *terms, *memo, "--request-id", "r-1")
+    command = ("grant", "acme", str(INT64_MAX), *terms, *memo, "--request-id", "mine")
     scrip(*command)
 
     (granted, _) = ask("History").entries
@@ -97,7 +97,7 @@ def test_balance(scrip, ask):
 
 
 def test_history(scrip, ask):
-    ask("OpenAccount", request_id="r-1")
+    ask("OpenAccount", request_id="mine")
     ask("Grant", request_id="r-2", amount=10)
     hold = ask("Hold", request_id="r-3", amount=4, ttl=Duration(seconds=9))
     ask("Capture", request_id="=1+1", hold_id=hold.hold_id, amount=3)
@@ -106,7 +106,7 @@ def test_history(scrip, ask):
         ("capture", "Dr held Cr revenue 3; Dr held Cr available 1", 7, 0, "=1+1"),
         ("hold", "Dr available Cr held 4", 6, 4, "r-3"),
         ("grant", "Dr promotions Cr available 10", 10, 0, "r-2"),
-        ("open", "", 0, 0, "r-1"),
+        ("open", "", 0, 0, "mine"),
     ]
     found = ask("History").entries
     expected = [
@@ -182,11 +182,16 @@ def test_revenue_and_its_journal(scrip, ask):
     credits_ = {"credits_granted": "3", "credits_used": "1", "credits_expired": "0"}
     paid = {"package": "starter", "currency": "EUR", **nothing, "sold": "100", "recognised": "33", "closing": "67"}
     free = {"package": "free credits", "currency": "", **nothing, "closing": "0"}
-    rows = [{**paid, **credits_}, {**free, **dict.fromkeys(credits_, "0")}]
-    assert_says(scrip, rows, "revenue", "--from", "2026-01-01", not_in_tables=set(credits_))
-    assert json.loads(scrip("revenue", "--from", "2025-12-01", "--to", "2026-01-01", "--format", "json").stdout) == [
-        rows[1]
+    rows = [
+        {**paid, **credits_},
+        {**paid, **credits_, "package": "all packages"},
+        {**free, **dict.fromkeys(credits_, "0")},
     ]
+    january = "From 2026-01-01T00:00:00Z until just before 2026-01-01T00:00:00.000001Z, in minor units.\n"
+    assert_says(scrip, rows, "revenue", "--from", "2026-01-01", not_in_tables=set(credits_), aside=january)
+    december = scrip("revenue", "--from", "2025-12-01", "--to", "2026-01-01", "--format", "json")
+    assert json.loads(december.stdout) == [rows[2]]
+    assert december.stderr == "From 2025-12-01T00:00:00Z until just before 2026-01-01T00:00:00Z, in minor units.\n"
 
     sums = {"payments": (100, 0), "deferred": (33, 100), "revenue": (0, 33), "total": (133, 133)}
     expected = [
@@ -196,6 +201,24 @@ def test_revenue_and_its_journal(scrip, ask):
     ]
     assert_says(scrip, expected, "money-trial-balance")
     assert scrip("money-trial-balance", "--currency", "USD").stdout == "(none)\n"
+
+
+def test_revenue_is_summed_up_per_currency(scrip, ask):
+    ask("OpenAccount")
+    for package, units, currency in (("a", 7, "EUR"), ("a", 5, "USD"), ("b", 11, "EUR")):
+        cost = Money(minor_units=units, currency=currency)
+        ask("Grant", request_id=f"{package}-{currency}", amount=1, source=SOURCE_PURCHASE, cost=cost, package=package)
+
+    rows = json_of(scrip("revenue", "--from", "2026-01-01", "--format", "json"))
+
+    assert [(row["package"], row["currency"], row["sold"], row["credits_granted"]) for row in rows] == [
+        ("a", "EUR", "7", "1"),
+        ("b", "EUR", "11", "1"),
+        ("all packages", "EUR", "18", "2"),
+        ("a", "USD", "5", "1"),
+        ("all packages", "USD", "5", "1"),
+        ("free credits", "", "0", "0"),
+    ]
 
 
 def asset(name, scale):
