@@ -26,6 +26,8 @@ from server.times import malformed
 
 RECONCILED_DAYS_MAX: Final = 30
 GLANCE_EVERY: Final = timedelta(seconds=5)
+# Stripe's sessions can be paid for a day.
+SESSION_IS_GOOD: Final = timedelta(hours=23)
 # What Stripe calls it if the same order is taken to it with other parameters.
 IDEMPOTENCY_ERROR: Final = "idempotency_error"
 
@@ -130,17 +132,28 @@ class Payments:
         Whatever breaks in between, the same checkout again finds the order, and Stripe the session.
 
         by_link   True: whoever has a link pays; Stripe is not told whose account it is, because it would show them the
-                  address and the cards of the customer
+                  address and the cards of the customer. And what nobody has paid yet of the same is answered again, so
+                  that a link that is known to many makes no more orders than one
         refuses   PAYMENTS_NOT_CONFIGURED, what Billing.create_checkout refuses, STRIPE_REFUSED, STRIPE_UNAVAILABLE
         """
         if self._stripe is None:
             return _NOT_CONFIGURED
-        made = self._billing.create_checkout(checkout)
+        made = (self._unpaid_like(checkout) if by_link else None) or self._billing.create_checkout(checkout)
         # What was granted by hand before Stripe had a name for it is not to be paid any more.
         if isinstance(made, Refused) or made.order.stripe_id or made.order.state is not OrderState.OPEN:
             return made
         named = self._take_to_stripe(self._stripe, made.order, by_link=by_link)
         return named if isinstance(named, Refused) else MadeOrder(order=named, replayed=made.replayed)
+
+    def _unpaid_like(self, checkout: Checkout) -> MadeOrder | None:
+        order = self._billing.unpaid_like(checkout, self._clock() - SESSION_IS_GOOD)
+        if order is None:
+            return None
+        # It may be paid, or have expired, and nobody has told yet.
+        now = self.glance(order.tenant, order.order_id)
+        if isinstance(now, Refused) or now.state is not OrderState.OPEN:
+            return None
+        return MadeOrder(order=now, replayed=True)
 
     def checkout(self, tenant: str, order_id: str) -> Order | Refused:
         """How an order stands; if nobody has paid it as far as is known, as Stripe says.

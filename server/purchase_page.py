@@ -9,6 +9,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, urlencode
+from uuid import uuid4
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -164,6 +165,12 @@ class PurchasePage:
             except (NotDoneError, DatabaseUnavailableError, TimeoutError) as error:
                 log.warning("purchase_page_not_answered", error=repr(error))
                 return self._pages.notice(503, "Please try again", f"We cannot answer right now. {_LATER}", shop=shop)
+            except Exception:
+                # Whatever it is, its text must not reach the customer.
+                incident_id = uuid4().hex
+                log.exception("http_broke", route=f"{PAGE_PATH}/{{token}}", incident_id=incident_id)
+                told = f"Please try again, or tell us of it. Its number is {incident_id}."
+                return self._pages.notice(500, "Something broke here", told, shop=shop)
 
         return answered
 

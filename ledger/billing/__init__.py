@@ -21,6 +21,7 @@ from ledger.billing.records import (
     keep_refs,
     known_meanwhile,
     mark_event,
+    orders_since,
     owners_of,
     read_alarms,
     read_customer,
@@ -110,6 +111,28 @@ class Billing(Shelf, Recharges, Lists):
             order = replace(order, stripe_price=plan.value.stripe_prices[0])
         self._settling.write(lambda connection: keep_order(connection, order))
         return MadeOrder(order=replace(order, version=1), replayed=False)
+
+    def unpaid_like(self, checkout: Checkout, since: datetime) -> Order | None:
+        """The newest order that is not paid yet and differs from a checkout in its request alone; None if none does.
+
+        Of its package only what is as it is on sale now; none if the checkout's own request has made an order.
+
+        since   when it was made at the earliest
+        """
+        with self._database.read() as connection:
+            package = read_package(connection, checkout.tenant, checkout.package)
+            if package is None or read_order(connection, checkout_order_id(checkout)) is not None:
+                return None
+            made = orders_since(connection, checkout.tenant, checkout.account_id, since, OrderKind.CHECKOUT)
+            alike = [
+                order
+                for order in made
+                if order.state is OrderState.OPEN
+                and order.asked is not None
+                and replace(order.asked, request_id=checkout.request_id) == checkout
+                and for_package(order, package) == order
+            ]
+        return max(alike, key=lambda order: order.created_at, default=None)
 
     def name_order(
         self, tenant: str, order_id: str, *, stripe_id: str, url: str = "", refs: tuple[str, ...] = ()

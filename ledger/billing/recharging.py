@@ -11,13 +11,13 @@ from ledger.billing.records import (
     is_due,
     keep_order,
     keep_recharge,
+    orders_since,
     read_customer,
     read_due_recharges,
     read_order,
     read_package,
     read_recharge,
     read_status,
-    recharge_orders,
 )
 from ledger.billing.settling import Desk
 from ledger.fields import Violation, check
@@ -99,9 +99,10 @@ class Recharges(Desk):
             if not is_due(connection, known, now):
                 return None
             package = read_package(connection, known.tenant, known.package)
+            month = month_of(now)
             spent = [
                 order.price.minor_units
-                for order in recharge_orders(connection, known.tenant, known.account_id, month_of(now))
+                for order in orders_since(connection, known.tenant, known.account_id, month, OrderKind.RECHARGE)
                 if order.asset == known.asset and order.price is not None and order.state is not OrderState.FAILED
             ]
         if package is None or not _sells(package, known.asset) or known.cap is None:

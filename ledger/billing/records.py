@@ -323,13 +323,15 @@ def keep_recharge(connection: Connection, recharge: AutoRecharge) -> AutoRecharg
     return replace(recharge, version=recharge.version + 1)
 
 
-def recharge_orders(connection: Connection, tenant: str, account_id: str, since: datetime) -> Iterator[Order]:
-    """The recharges of a customer since an instant."""
+def orders_since(
+    connection: Connection, tenant: str, account_id: str, since: datetime, kind: OrderKind
+) -> Iterator[Order]:
+    """The orders of a kind that were made for a customer since an instant."""
     wanted = select(orders).where(
         orders.c.tenant == tenant, orders.c.account_id == account_id, orders.c.created_at >= since
     )
     found = (_order_of(row) for row in connection.execute(wanted))
-    return (order for order in found if order.kind is OrderKind.RECHARGE)
+    return (order for order in found if order.kind is kind)
 
 
 def owners_of(connection: Connection, names: Iterable[str]) -> dict[str, str]:

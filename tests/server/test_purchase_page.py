@@ -267,6 +267,7 @@ def test_a_form_that_is_too_large_orders_nothing(open_):
             503,
             "We cannot answer right now. Nothing was charged. Please try again in a minute.",
         ),
+        (ZeroDivisionError("swordfish"), 500, "Please try again, or tell us of it. Its number is"),
     ],
 )
 def test_what_does_not_work_is_said_politely_and_nothing_of_the_inside(open_, error, status, said):
