@@ -11,7 +11,7 @@ from starlette.routing import Route
 from ledger import Ledger, SaleRules, SpentPart
 from server.answering import Reader
 from server.billing_service import BillingService
-from server.config import STRIPE_TEST_KEYS, Settings
+from server.config import PAGE_NEEDS, STRIPE_TEST_KEYS, Settings
 from server.far_threads import FarThreads
 from server.inbox import Inbox
 from server.metrics import Metrics
@@ -91,7 +91,7 @@ class BillingSide:
     def pages(self) -> tuple[Route, ...]:
         """The purchase page; none unless all is there that it needs."""
         settings = self._settings
-        if not (settings.stripe_api_key and settings.public_url and settings.link_secret):
+        if settings.lacking(PAGE_NEEDS):
             return ()
         page = PurchasePage(
             self._ledger,

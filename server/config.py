@@ -31,6 +31,9 @@ LINK_SECRET_LENGTH_MIN: Final = 32
 STRIPE_SECRET_LENGTH_MIN: Final = 16
 STRIPE_TEST_KEYS: Final = ("sk_test_", "rk_test_")
 STRIPE_KEYS: Final = (*STRIPE_TEST_KEYS, "sk_live_", "rk_live_")
+# What has to be set for Stripe's webhook to be served, and for the purchase page.
+WEBHOOK_NEEDS: Final = ("stripe_api_key", "http_listen", "stripe_webhook_secret")
+PAGE_NEEDS: Final = ("stripe_api_key", "http_listen", "public_url", "link_secret")
 _PUBLIC_URL: Final = r"(?:https://[^\s/?#@]+|http://(?:localhost|127\.0\.0\.1|\[::1\])(?::\d+)?)(?:/[^\s?#]*)?"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -94,10 +97,10 @@ class Secret(click.ParamType[str]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The text, if it is long enough and begins as it must. The complaint does not repeat it."""
         for secret in value.split(",") if self._several else [value]:
-            if value and len(secret) < self._length_min:
-                self.fail(f"it must have at least {self._length_min} characters.", param, ctx)
             if value and not secret.startswith(self._begins):
                 self.fail(f"it must begin with {' or '.join(self._begins)}.", param, ctx)
+            if value and len(secret) < self._length_min:
+                self.fail(f"it must have at least {self._length_min} characters.", param, ctx)
         return value
 
 
@@ -181,6 +184,10 @@ class Settings:
     log_format: str = _setting("text", "How events are written.", click.Choice(("text", "json")))
     server: str = _setting("127.0.0.1:50051", "Server that the commands talk to.")
     deadline_s: float = _setting(10.0, "How long a command waits for an answer.", FloatRange(0.1, 3_600))
+
+    def lacking(self, needed: Iterable[str]) -> tuple[str, ...]:
+        """Those of the settings that are empty."""
+        return tuple(name for name in needed if not getattr(self, name))
 
 
 def option_name(name: str) -> str:

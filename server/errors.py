@@ -194,7 +194,7 @@ REFUSALS: Final = MappingProxyType(
             code=_PRECONDITION, message="Order {order_id} is {state}. Make a new one."
         ),
         Reason.PAYMENTS_NOT_CONFIGURED: _Telling(
-            code=_PRECONDITION, message="This server takes no payments: set {setting}."
+            code=_PRECONDITION, message="This server is not set up for that: set {setting}."
         ),
         Reason.STRIPE_UNAVAILABLE: _Telling(
             code=grpc.StatusCode.UNAVAILABLE,

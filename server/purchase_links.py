@@ -7,14 +7,12 @@ from typing import Final
 from uuid import uuid4
 
 from ledger import Ledger, Reason, Refused
-from server.config import Settings
+from server.config import PAGE_NEEDS, Settings
 from server.links import new_link, page_url, token_of
 from server.times import malformed
 
 LINK_TTL: Final = timedelta(hours=1)
 LINK_TTL_MAX: Final = timedelta(days=30)
-# Without one of these there is no page, or nothing can be paid on it.
-_NEEDED: Final = ("stripe_api_key", "http_listen", "public_url", "link_secret")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +44,8 @@ class PurchaseLinks:
             raise malformed("ttl", f"must be more than 0 and at most {LINK_TTL_MAX.days} days; it is {good_for}.")
         # Asked first, because it says whether the names are malformed.
         standing = self._ledger.balances(tenant, account_id, asset or None)
-        missing = next((name for name in _NEEDED if not getattr(self._settings, name)), None)
-        if missing is not None:
-            return Refused(reason=Reason.PAYMENTS_NOT_CONFIGURED, figures={"setting": missing})
+        if lacking := self._settings.lacking(PAGE_NEEDS):
+            return Refused(reason=Reason.PAYMENTS_NOT_CONFIGURED, figures={"setting": lacking[0]})
         if isinstance(standing, Refused):
             return standing
         link = new_link(

@@ -12,7 +12,7 @@ import uvloop
 
 from ledger import DatabaseMisusedError, parse_url, shown_url
 from server.app import Server
-from server.config import Settings
+from server.config import PAGE_NEEDS, WEBHOOK_NEEDS, Settings
 from server.port import PortTakenError, with_port
 from server.serving import Ending, on_signals, serve_until_told
 from server.supervisor import WorkerRefusedError, check_workers, supervise
@@ -53,8 +53,13 @@ async def _serve_with_workers(settings: Settings) -> None:
 
 def _began(settings: Settings, listen: str, http_listen: str) -> None:
     database = shown_url(parse_url(settings.database))
-    addresses = {"listen": listen, "http_listen": http_listen} if http_listen else {"listen": listen}
-    log.info("serving", **addresses, database=database, workers=settings.workers, pid=os.getpid())
+    serves = {"listen": listen}
+    if http_listen:
+        serves["http_listen"] = http_listen
+        for what, needed in (("webhook", WEBHOOK_NEEDS), ("purchase_page", PAGE_NEEDS)):
+            lacking = settings.lacking(needed)
+            serves[what] = f"not without {', '.join(lacking)}" if lacking else "served"
+    log.info("serving", **serves, database=database, workers=settings.workers, pid=os.getpid())
     click.echo(_welcome(listen))
 
 

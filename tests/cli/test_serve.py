@@ -120,6 +120,15 @@ def test_several_workers_on_a_file_are_an_error_that_says_why_and_what_to_do(tmp
     assert not (tmp_path / "scrip.db").exists()
 
 
+def test_a_server_says_what_of_http_it_serves_and_what_the_rest_lacks(sqlite_url):
+    payments = ("--stripe-api-key", "sk_test_of_nobody", "--stripe-webhook-secret", "whsec_of_nobody_at_all")
+    with serving("--database", sqlite_url, "--log-format", "json", "--http-listen", "127.0.0.1:0", *payments) as server:
+        logged = server.stop()
+
+    (began,) = [event for event in map(json.loads, logged.splitlines()) if event["event"] == "serving"]
+    assert (began["webhook"], began["purchase_page"]) == ("served", "not without public_url, link_secret")
+
+
 def test_workers_are_told_apart_in_the_log_and_serve_once_all_of_them_do(postgres_url):
     with serving(
         "--database", postgres_url, "--workers", "3", "--log-format", "json", "--log-level", "debug"

@@ -39,7 +39,7 @@ class OrderNotFulfillable(FailedPrecondition):
 
 
 class PaymentsNotConfigured(FailedPrecondition):
-    """The server takes no payments.
+    """The server is not set up for payments, or for the purchase page.
 
     setting   the one it lacks
     """

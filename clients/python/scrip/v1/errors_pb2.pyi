@@ -223,8 +223,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: "Order or_… is returned. Make a new one."
     """
     ERROR_REASON_PAYMENTS_NOT_CONFIGURED: _ErrorReason.ValueType  # 85
-    """FAILED_PRECONDITION. Payments are not configured on this server. Metadata: setting.
-    Example: "This server takes no payments: set stripe_api_key."
+    """FAILED_PRECONDITION. Payments, or the purchase page, are not configured on this server. Metadata: setting.
+    Example: "This server is not set up for that: set stripe_api_key."
     """
     ERROR_REASON_STRIPE_UNAVAILABLE: _ErrorReason.ValueType  # 86
     """UNAVAILABLE. Stripe did not answer, or not as it should; carries RetryInfo. Metadata: stripe_message.
@@ -446,8 +446,8 @@ ERROR_REASON_ORDER_NOT_FULFILLABLE: ErrorReason.ValueType  # 84
 Example: "Order or_… is returned. Make a new one."
 """
 ERROR_REASON_PAYMENTS_NOT_CONFIGURED: ErrorReason.ValueType  # 85
-"""FAILED_PRECONDITION. Payments are not configured on this server. Metadata: setting.
-Example: "This server takes no payments: set stripe_api_key."
+"""FAILED_PRECONDITION. Payments, or the purchase page, are not configured on this server. Metadata: setting.
+Example: "This server is not set up for that: set stripe_api_key."
 """
 ERROR_REASON_STRIPE_UNAVAILABLE: ErrorReason.ValueType  # 86
 """UNAVAILABLE. Stripe did not answer, or not as it should; carries RetryInfo. Metadata: stripe_message.
