@@ -303,7 +303,7 @@ def test_two_secrets_of_a_webhook_are_good_while_one_replaces_the_other(config):
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_that_could_be_guessed_is_an_error_that_does_not_repeat_it(run, name):
-    result = run("config", **{variable_name(name): f"{BEGINS.get(name, "")}fish"})
+    result = run("config", **{variable_name(name): BEGINS.get(name, "") + "fish"})
 
     assert result.exit_code == 2
     assert f"Invalid value for '{option_name(name)}': it must have at least " in result.stderr
