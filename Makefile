@@ -28,6 +28,8 @@ browser: ## install chromium, in which the purchase page is tested (Debian, as r
 serve: setup ## start the server on 127.0.0.1:50051, books in ./data (flags: ARGS=)
 	$(BIN)/scrip serve $(ARGS)
 
+# They start many processes, none of which should have to compile again what all of them load.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: setup ## run the tests on all cores (one file or name: ARGS="tests/test_x.py -k name"; one by one: ARGS="-n 0")
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 

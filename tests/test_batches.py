@@ -166,11 +166,11 @@ def run_batches(batcher, least, **how):
 
 
 def test_any_cut_into_batches_gives_the_same_books_on_sqlite(sqlite_batcher):
-    run_batches(sqlite_batcher, 5, max_examples=150)
+    run_batches(sqlite_batcher, 2, max_examples=70)
 
 
 def test_any_cut_into_batches_gives_the_same_books_on_postgresql(postgres_batcher):
-    run_batches(postgres_batcher, 2, max_examples=60)
+    run_batches(postgres_batcher, 1, max_examples=25)
 
 
 @pytest.mark.soak

@@ -59,11 +59,24 @@ def test_the_sample_follows_its_rule():
     ]
 
 
-@pytest.mark.skipif(not TRACE.exists(), reason="the trace is not part of the project")
-def test_a_real_trace_goes_through_twice(database_url):
+def assert_goes_through_twice(database_url, trace, requests):
     with serving(database_url) as (port, _):
-        printed = llm_gateway(port, TRACE, "--passes=2")
+        printed = llm_gateway(port, trace, "--passes=2")
 
-    assert printed.startswith("pass 1: 8,819 requests")
+    assert printed.startswith(f"pass 1: {requests:,} requests")
     assert "pass 2 changed nothing" in printed
     assert printed.rstrip().endswith("clean")
+
+
+@pytest.mark.skipif(not TRACE.exists(), reason="the trace is not part of the project")
+def test_the_first_thousand_requests_of_a_real_trace_go_through_twice(database_url, tmp_path):
+    header, *lines = TRACE.read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "trace.csv").write_text("".join([header, *lines[:1_000]]), encoding="utf-8")
+
+    assert_goes_through_twice(database_url, tmp_path / "trace.csv", 1_000)
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not TRACE.exists(), reason="the trace is not part of the project")
+def test_a_real_trace_goes_through_twice(database_url):
+    assert_goes_through_twice(database_url, TRACE, 8_819)

@@ -256,7 +256,7 @@ def test_an_entry_that_is_not_there_cannot_be_explained(acme, unknown):
 def test_every_entry_of_any_story_is_explained_by_the_lots_its_lines_leave(ledger, clock):
     burning = 0
 
-    @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.data())
     def of_any_story(data):
         nonlocal burning

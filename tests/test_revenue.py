@@ -36,7 +36,7 @@ SIDES = ("debits", "credits")
 def test_the_journal_and_the_report_are_what_single_credits_cost(ledger, clock):
     told, seen = 0, Counter()
 
-    @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+    @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
     @given(st.data())
     def agree(data):
         nonlocal told

@@ -76,7 +76,7 @@ def postgresql(postgres_books):
 @pytest.fixture
 def grpc(sqlite_url, clock):
     settings = Settings(database=sqlite_url, listen="127.0.0.1:0", sweep_s=0, drain_s=0)
-    with RunningServer(settings, clock) as server, scrip.Client(f"127.0.0.1:{server.port}") as client:
+    with RunningServer(settings, clock) as server, scrip.Client(f"127.0.0.1:{server.port}", deadline_s=60) as client:
         yield GrpcTarget(client, clock)
 
 

@@ -226,7 +226,7 @@ def test_an_async_client_takes_an_async_iterator_and_a_blocking_one_does_not(scr
 def test_the_deadline_is_for_all_grants_together(way, script, target, books):
     def never(requests):
         yield books.granted(next(requests))
-        time.sleep(2)
+        time.sleep(1)
 
     script.answer("BulkGrant", never)
 

@@ -31,7 +31,7 @@ def kill_again_and_again(url, directory, kills):
 
 
 def test_a_server_killed_under_load_keeps_its_word(database_url, tmp_path):
-    kill_again_and_again(database_url, tmp_path, kills=6)
+    kill_again_and_again(database_url, tmp_path, kills=3)
 
 
 @pytest.mark.soak

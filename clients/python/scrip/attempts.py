@@ -20,7 +20,7 @@ class Attempts:
 
     __slots__ = ("_all_pauses_s", "_pauses_s", "ends_at")
 
-    def __init__(self, deadline_s: float, pauses_s: tuple[float, ...] = PAUSES_S) -> None:
+    def __init__(self, deadline_s: float, pauses_s: tuple[float, ...]) -> None:
         self.ends_at = time.monotonic() + deadline_s
         self._all_pauses_s = self._pauses_s = pauses_s
 

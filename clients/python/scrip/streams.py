@@ -8,7 +8,7 @@ from typing import Any, Generic
 import grpc
 from google.protobuf.message import Message
 
-from scrip.attempts import Attempts, is_worth_another
+from scrip.attempts import PAUSES_S, Attempts, is_worth_another
 from scrip.calls.call import Call, Item, Stream
 from scrip.errors import ScripError
 from scrip.reasons import ended_early, from_rpc
@@ -26,7 +26,7 @@ class Backlog(Generic[Item]):
 
     def __init__(self, stream: Stream[Item], deadline_s: float) -> None:
         self._stream = stream
-        self._attempts = Attempts(stream.deadline_s or deadline_s)
+        self._attempts = Attempts(stream.deadline_s or deadline_s, PAUSES_S)
         self._waiting: deque[tuple[Call[Any], Message]] = deque()
         self._sent = 0
         self.has_all = False
