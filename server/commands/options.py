@@ -1,8 +1,9 @@
 """What can be said to the commands of the books: each kind of value and each option once."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import click
@@ -46,6 +47,26 @@ class Instant(click.ParamType[datetime]):
         except ValueError:
             self.fail(f"{value!r} is not an instant such as 2027-01-31T12:00:00Z.", param, ctx)
         return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+class MinorUnits(click.ParamType[int]):
+    """A sum of money in the smallest unit of its currency, such as 1999 of 19.99 EUR."""
+
+    name = "minor-units"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number a text means."""
+        if isinstance(value, int):
+            return value
+        if re.fullmatch("-?[0-9]{1,30}", value) is None:
+            self.fail(f"{value!r} is not a whole number of minor units, such as 1999 for 19.99 EUR.", param, ctx)
+        return int(value)
+
+
+# An option that takes a sum of money.
+MONEY: Final[Mapping[str, Any]] = MappingProxyType(
+    {"type": (MinorUnits(), click.STRING), "metavar": "MINOR-UNITS CURRENCY"}
+)
 
 
 class Limit(click.ParamType[SpendLimit]):
@@ -144,7 +165,11 @@ lot_terms = options(
     click.option("--effective-at", type=Instant(), help="From when on it can be spent; else at once."),
     click.option("--expires-at", type=Instant(), help="When it runs out; else never."),
     click.option("--ttl", type=Ttl(), help="Instead of --expires-at: how long it lasts, such as 30d."),
-    click.option("--cost", type=(int, str), help="What was paid: minor units and currency, such as 1999 EUR."),
+    click.option(
+        "--cost",
+        **MONEY,
+        help="What was paid: minor units and currency, such as 1999 EUR.",
+    ),
     click.option("--scope", multiple=True, help='An operation it may pay for, such as "image/*"; repeat for several.'),
     click.option("--package", default="", help="What it was sold as, for the report of revenue."),
 )

@@ -96,7 +96,7 @@ def subscriptions(client: Client, account: str | None, limit: int, form: Format)
 @click.option("--threshold", type=int, help="It recharges when less than this is available.")
 @click.option("--package", help="What is bought.")
 @click.option("--target", type=int, help="Bought as often as it takes to have this; else once.")
-@click.option("--cap", type=(int, str), help="What may be spent in a calendar month, such as 5000 EUR.")
+@click.option("--cap", **options.MONEY, help="What may be spent in a calendar month, such as 5000 EUR for 50 EUR.")
 @click.option("--consent", help="The words the customer agreed to, or where they stand.")
 @click.option("--consent-by", help="Who agreed.")
 @click.option("--consent-at", type=options.Instant(), help="When.")
@@ -159,17 +159,21 @@ def replay(client: Client, event_id: str, form: Format) -> None:
 @stripe.command()
 @click.option("--days", type=click.IntRange(1, 30), default=7, show_default=True, help="How far back.")
 @click.option("--yes", is_flag=True, help="Post what is missing without asking.")
+@options.preview
 @asks
-def reconcile(client: Client, days: int, form: Format, *, yes: bool) -> None:
-    """List what Stripe has and Scrip has not applied, and post it.
+def reconcile(client: Client, days: int, form: Format, *, yes: bool, preview: bool) -> None:
+    """List what Stripe has and Scrip has not applied, ask, and post it.
 
-    Asks before it posts, unless --yes says that it shall.
+    Ends with 0 if it is posted or nothing is missing, with 1 if it is refused or not confirmed.
     """
-    found = client.reconcile(days, post=yes)
+    found, apart = client.reconcile(days, post=yes and not preview), form is not Format.TABLE
+    if found.events and not yes and not preview:
+        click.echo(rendered([event_row(event) for event in found.events], Format.TABLE, EVENT_FITS), err=apart)
+        click.confirm(f"Post these {len(found.events):,}?", abort=True, err=apart)
+        found = client.reconcile(days, post=True)
     click.echo(rendered([event_row(event) for event in found.events], form, EVENT_FITS))
-    if found.events and not yes and click.confirm(f"Post these {len(found.events)}?", err=True):
-        posted = client.reconcile(days, post=True)
-        click.echo(rendered([event_row(event) for event in posted.events], form, EVENT_FITS))
+    verdict = "Missing here" if preview else "Posted"
+    click.echo(f"Events at Stripe: {found.found:,}. {verdict}: {len(found.events):,}.", err=apart)
 
 
 PAYMENT_COMMANDS: Final = (

@@ -112,11 +112,11 @@ def _consent(consent: Consent) -> Row:
 
 
 def event_row(event: StripeEvent) -> Row:
-    """An event and what became of it."""
+    """An event and what became of it; one that Stripe alone has is missing."""
     return {
         "event_id": event.event_id,
         "type": event.type,
-        "state": name_of(StripeEvent.State, event.state),
+        "state": name_of(StripeEvent.State, event.state) if event.state else "missing",
         "why": event.why,
         "created_at": cell(event, "created_at"),
         "received_at": cell(event, "received_at"),

@@ -21,7 +21,7 @@ def _terms(*, required: bool) -> Callable[[Callable[..., None]], Callable[..., N
     return options.options(
         click.option("--title", required=required, help="For the customer."),
         click.option("--text", "description", help="For the customer: more about it."),
-        click.option("--price", type=(int, str), required=required, help="Minor units and currency: 1999 EUR."),
+        click.option("--price", **options.MONEY, required=required, help="Such as 1999 EUR for 19.99 EUR."),
         click.option(
             "--content",
             "contents",

@@ -5,6 +5,7 @@ import json
 import pytest
 from scrip import Client
 
+from tests.cli.saying import table_of
 from tests.server.paying import URL, paying
 
 STARTER = ("packages", "create", "starter", "--title", "Starter", "--price", "1999", "EUR")
@@ -109,6 +110,14 @@ def test_what_is_no_content_of_a_package_is_an_error(scrip, content):
     assert "is not a " in error
 
 
+def test_a_price_is_told_in_minor_units(scrip):
+    price = ("--price", "19.99", "EUR")
+
+    error = scrip("packages", "create", "starter", "--title", "Starter", *price, "--content", "credits:1", exit_code=2)
+
+    assert "'19.99' is not a whole number of minor units, such as 1999 for 19.99 EUR." in error
+
+
 @pytest.mark.parametrize(
     "content", ["credits:500", "images:unlimited", "credits:500:50%:0", "credits:500:100%:250", "credits:5:1%:2:30d"]
 )
@@ -168,16 +177,22 @@ def test_what_a_lost_webhook_left_is_listed_asked_for_and_posted(run, scrip, buy
     buyer.stripe.world.pay(order["stripe_id"])
     reconcile = ("stripe", "reconcile", "--days", "1")
 
-    shown = run(*reconcile, SCRIP_SERVER=buyer.ask.target)
-    assert shown.exit_code == 1
-    assert "checkout.session.completed" in shown.stdout
-    assert "Post these 2? [y/N]" in shown.stderr
+    shown = scrip(*reconcile, "--preview")
+    assert {event["state"] for event in shown} == {"missing"}
+    asked = run(*reconcile, SCRIP_SERVER=buyer.ask.target)
+    assert asked.exit_code == 1
+    assert [row["event_id"] for row in table_of(asked.stdout.split("Post these")[0].rstrip())] == [
+        event["event_id"] for event in shown
+    ]
+    assert "Post these 2? [y/N]" in asked.stdout
     assert scrip("stripe", "events") == []
 
     posted = scrip(*reconcile, "--yes")
 
     assert [event["state"] for event in posted] == ["applied", "applied"]
     assert scrip(*reconcile, "--yes") == []
+    nothing = run(*reconcile, SCRIP_SERVER=buyer.ask.target)
+    assert nothing.stdout == "(none)\nEvents at Stripe: 2. Posted: 0.\n"
     assert (buyer.available(), len(scrip("stripe", "events", "--state", "applied"))) == (100, 2)
 
 
