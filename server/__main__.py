@@ -28,7 +28,7 @@ _SOURCES: Final = {
 _SERVE_SETTINGS: Final = (
     "listen", "database", "workers", "batch_max", "linger_ms", "queue_max", "readers", "connection_age_s", "sweep_s",
     "drain_s", "http_listen", "public_url", "link_secret", "stripe_api_key", "stripe_webhook_secret", "stripe_api_base",
-    "returned_credits", "recharge_s", "log_level", "log_format",
+    "returned_credits", "recharge_s", "stripe_payload_days", "log_level", "log_format",
 )  # fmt: skip
 
 

@@ -71,7 +71,14 @@ class BillingSide:
                 noted=_unnoted if metrics is None else metrics.note_event,
             )
             recharger = Recharger(self._billing, stripe, clock)
-            self._worker = PaymentWorker(self._billing, self._inbox, recharger, recharge_s=settings.recharge_s)
+            self._worker = PaymentWorker(
+                self._billing,
+                self._inbox,
+                recharger,
+                recharge_s=settings.recharge_s,
+                kept_days=settings.stripe_payload_days,
+                clock=clock,
+            )
         self._payments = Payments(self._billing, stripe, self._inbox, clock)
         links = PurchaseLinks(ledger, settings, clock)
         self.service = BillingService(ledger, self._billing, self._payments, links, read=read, read_far=self._read_far)

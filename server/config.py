@@ -180,6 +180,11 @@ class Settings:
     recharge_s: float = _setting(
         5.0, "How often it is looked for accounts that recharge themselves; 0: never.", FloatRange(0, 86_400)
     )
+    stripe_payload_days: int = _setting(
+        90,
+        "How long it is kept what applied events of Stripe said; 0: for ever.",
+        click.IntRange(0, 3_650),
+    )
     log_level: str = _setting("info", "The least important event that is logged.", click.Choice(LEVELS))
     log_format: str = _setting("text", "How events are written.", click.Choice(("text", "json")))
     server: str = _setting("127.0.0.1:50051", "Server that the commands talk to.")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -15,6 +16,7 @@ from server.recharging import Recharger
 # How often it is looked for events that other servers stored, and for those that wait to be tried again.
 EVENTS_S: Final = 1.0
 SETTLING_S: Final = 2.0
+FORGETTING_S: Final = 600.0
 
 log = structlog.get_logger()
 
@@ -22,14 +24,24 @@ log = structlog.get_logger()
 class PaymentWorker:
     """Runs in the event loop; what waits for the database or for Stripe, in threads of its own.
 
-    recharge_s   how often it is looked for accounts that recharge themselves; 0: never
+    recharge_s    how often it is looked for accounts that recharge themselves; 0: never
+    kept_days     for how long it is kept what events said that are done; 0: for ever
     """
 
-    def __init__(self, billing: Billing, inbox: Inbox, recharger: Recharger, *, recharge_s: float) -> None:
+    def __init__(
+        self,
+        billing: Billing,
+        inbox: Inbox,
+        recharger: Recharger,
+        *,
+        recharge_s: float,
+        kept_days: int,
+        clock: Callable[[], datetime],
+    ) -> None:
         self._billing = billing
         self._inbox = inbox
         self._recharger = recharger
-        self._recharge_s = recharge_s
+        self._recharge_s, self._kept_days, self._clock = recharge_s, kept_days, clock
         self._woken = asyncio.Event()
         # One for what waits for Stripe, so that events do not.
         self._threads = FarThreads(3, name="scrip-payments")
@@ -46,6 +58,8 @@ class PaymentWorker:
             group.create_task(self._every(SETTLING_S, self._settle))
             if self._recharge_s > 0:
                 group.create_task(self._every(self._recharge_s, self._recharger.recharge_due))
+            if self._kept_days > 0:
+                group.create_task(self._every(FORGETTING_S, self._forget))
 
     async def close(self, patience_s: float) -> None:
         """Waits for what is under way after `run` was cancelled, though not longer than that: it may be repeated."""
@@ -83,3 +97,8 @@ class PaymentWorker:
     def _settle(self) -> None:
         for order in self._billing.settle_due():
             log.debug("order_looked_at_again", order_id=order.order_id, why=order.why)
+
+    def _forget(self) -> None:
+        before = self._clock() - timedelta(days=self._kept_days)
+        while dropped := self._billing.drop_payloads(before):
+            log.info("stripe_payloads_dropped", events=dropped)

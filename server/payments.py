@@ -1,7 +1,7 @@
 """Payments: what is asked of Stripe, and what Stripe says, brought to the ledger."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -88,7 +88,7 @@ class AsksStripe(Protocol):
         """An event as JSON; None if Stripe has none of this name."""
 
     def events(self, since: datetime) -> Iterator[bytes]:
-        """Events of the types that change something here, oldest first."""
+        """Events of the types that change something here, a page after the other; of each type the newest first."""
 
     def whole(self, event: StripeEvent) -> StripeEvent:
         """An event with all lines of the invoice that it is about, which tells the first ten or so of many."""
@@ -96,7 +96,7 @@ class AsksStripe(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundEvent:
-    """An event of Stripe, and whether Scrip has it."""
+    """An event of Stripe, without its payload, and whether Scrip has it."""
 
     event: StripeEvent
     is_stored: bool
@@ -190,13 +190,15 @@ class Payments:
     def replay(self, event_id: str) -> StripeEvent | Refused:
         """Applies an event again, or for the first time; one that is not stored, and what it leaves out, is fetched.
 
+        One whose payload is not kept any more was applied; it is so again as long as Stripe has it.
+
         refuses   PAYMENTS_NOT_CONFIGURED, EVENT_NOT_FOUND, STRIPE_REFUSED, STRIPE_UNAVAILABLE
         """
         if self._stripe is None or self._inbox is None:
             return _NOT_CONFIGURED
         event = self._billing.event(event_id)
         try:
-            if isinstance(event, Refused):
+            if isinstance(event, Refused) or not event.payload:
                 payload = self._stripe.event(event_id)
                 if payload is None:
                     return event
@@ -208,7 +210,9 @@ class Payments:
         return self._inbox.apply(event)
 
     def reconcile(self, days: int, *, post: bool) -> Reconciled | Refused:
-        """Compares the events of the last days at Stripe with those that are applied.
+        """Compares the events of the last days at Stripe with those that are applied, one after the other.
+
+        If Stripe stops answering in the middle, what was stored and applied by then stays so.
 
         days      1 to 30, as long as Stripe keeps events
         post      stores and applies what is missing
@@ -219,27 +223,37 @@ class Payments:
             raise malformed("days", f"must be 1 to {RECONCILED_DAYS_MAX}; it is {days}.")
         if self._stripe is None or self._inbox is None:
             return _NOT_CONFIGURED
+        found, missing = 0, []
         try:
-            payloads = list(self._stripe.events(self._clock() - timedelta(days=days)))
-            stood = [self._as_it_stands(take(payload, self._clock())) for payload in payloads]
-            missing = [found for found in stood if not found.is_stored or found.event.state in _NOT_APPLIED]
-            whole = [self._stripe.whole(found.event) for found in missing] if post else []
+            for payload in self._stripe.events(self._clock() - timedelta(days=days)):
+                found += 1
+                event = take(payload, self._clock())
+                stands = self._as_it_stands(event)
+                if stands.is_stored and stands.event.state not in _NOT_APPLIED:
+                    continue
+                if post:
+                    self._inbox.store(event)
+                missing.append(stands)
+            # Of one second, too, what Stripe made first comes first.
+            missing.reverse()
+            missing.sort(key=lambda one: one.event.created_at)
+            if post:
+                missing = [self._post(self._stripe, self._inbox, one.event) for one in missing]
         except (StripeUnavailableError, StripeRefusedError) as error:
             return refusal_of(error)
-        if post:
-            missing = [self._post(self._inbox, event) for event in whole]
-        return Reconciled(events=tuple(missing), found=len(payloads))
+        return Reconciled(events=tuple(missing), found=found)
 
     def _as_it_stands(self, event: StripeEvent) -> FoundEvent:
         stored = self._billing.event(event.event_id)
         if isinstance(stored, Refused):
-            return FoundEvent(event=event, is_stored=False)
-        return FoundEvent(event=stored, is_stored=True)
+            return FoundEvent(event=replace(event, payload=""), is_stored=False)
+        return FoundEvent(event=replace(stored, payload=""), is_stored=True)
 
-    def _post(self, inbox: Inbox, event: StripeEvent) -> FoundEvent:
-        """Stores and applies an event; one that cannot be applied does not keep the others from it."""
-        inbox.store(event)
-        inbox.try_to_apply(event)
+    def _post(self, stripe: AsksStripe, inbox: Inbox, event: StripeEvent) -> FoundEvent:
+        """Applies an event that is stored; one that cannot be applied does not keep the others from it."""
+        stored = self._billing.event(event.event_id)
+        if not isinstance(stored, Refused):
+            inbox.try_to_apply(stripe.whole(stored))
         return self._as_it_stands(event)
 
     def _take_to_stripe(self, stripe: AsksStripe, order: Order, *, by_link: bool) -> Order | Refused:

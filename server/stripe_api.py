@@ -116,20 +116,18 @@ class StripeApi:
 
     def events(self, since: datetime) -> Iterator[bytes]:
         """See AsksStripe."""
-        found: list[tuple[int, bytes]] = []
-        with self._asking("events"):
-            for first in range(0, len(TYPES), EVENT_TYPES_MAX):
-                params: EventListParams = {
-                    "created": {"gte": int(since.timestamp())},
-                    "types": list(TYPES[first : first + EVENT_TYPES_MAX]),
-                    "limit": PAGE_SIZE,
-                }
+        for first in range(0, len(TYPES), EVENT_TYPES_MAX):
+            params: EventListParams = {
+                "created": {"gte": int(since.timestamp())},
+                "types": list(TYPES[first : first + EVENT_TYPES_MAX]),
+                "limit": PAGE_SIZE,
+            }
+            with self._asking("events"):
                 page = self._client.v1.events.list(params)
-                found += [(event.created, _payload(event)) for event in page.auto_paging_iter()]
-        # Stripe tells the newest first, also of those of one second.
-        found.reverse()
-        found.sort(key=lambda one: one[0])
-        return iter([payload for _, payload in found])
+            while page.data:
+                yield from map(_payload, page.data)
+                with self._asking("events"):
+                    page = page.next_page()
 
     def whole(self, event: StripeEvent) -> StripeEvent:
         """See AsksStripe."""

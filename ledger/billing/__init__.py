@@ -17,6 +17,7 @@ from ledger.billing.recharging import Recharges
 from ledger.billing.records import (
     Write,
     add_event,
+    drop_payloads,
     keep_order,
     keep_refs,
     known_meanwhile,
@@ -389,6 +390,19 @@ class Billing(Shelf, Recharges, Lists):
         if due:
             self._settling.write(write)
         return tuple(taken)
+
+    def drop_payloads(self, before: datetime, limit: int = 1000) -> int:
+        """Forgets what events said that are done and were received before an instant; answers of how many.
+
+        That they came, and what became of them, is kept for ever, so that no event is ever taken for a new one.
+        """
+        dropped = [0]
+
+        def write(connection: Connection) -> None:
+            dropped[0] = drop_payloads(connection, before, limit)
+
+        self._settling.write(write)
+        return dropped[0]
 
     def _set_aside(self, event_id: str, why: str, refs: tuple[str, ...], alarm_at: datetime | None = None) -> None:
         if not event_id:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    literal_column,
     not_,
     or_,
     select,
@@ -439,6 +440,23 @@ def add_event(connection: Connection, event: StripeEvent) -> bool:
     row = {name: getattr(event, name) for name in stripe_events.c.keys()}  # noqa: SIM118 -- columns, not a mapping
     connection.execute(insert(stripe_events).values({**row, "state": event.state.value, "livemode": event.livemode}))
     return True
+
+
+def drop_payloads(connection: Connection, before: datetime, limit: int) -> int:
+    """Forgets what events said that are applied or ignored and were received before an instant; how many that were.
+
+    The rest of them stays, so that an event that is sent again is known.
+    """
+    over = [EventState.APPLIED.value, EventState.IGNORED.value]
+    # As the index has it.
+    is_kept: ColumnElement[bool] = literal_column("payload <> ''")
+    old = select(stripe_events.c.event_id).where(
+        is_kept, stripe_events.c.received_at < before, stripe_events.c.state.in_(over)
+    )
+    names = [row.event_id for row in connection.execute(old.limit(limit))]
+    if names:
+        connection.execute(update(stripe_events).where(stripe_events.c.event_id.in_(names)).values(payload=""))
+    return len(names)
 
 
 def mark_event(

@@ -465,7 +465,7 @@ class StripeEvent:
 
     event_id     evt_…
     type         such as "checkout.session.completed"
-    payload      its JSON text, as received
+    payload      its JSON text, as received; empty once it is not kept any more
     why          why it was set aside; else empty
     created_at   when the provider made it
     alarm_at     when somebody has to be told that it belongs to nothing known; None: nobody

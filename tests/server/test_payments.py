@@ -1,7 +1,8 @@
 """From the checkout to the balance: whatever comes late, twice or never, what is paid is granted once."""
 
 import json
-from dataclasses import replace
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -9,13 +10,10 @@ import requests
 from scrip.v1.billing_service_pb2 import Order, Package, PackageContent, StripeEvent
 from scrip.v1.types_pb2 import SOURCE_PURCHASE, Memo
 
-from ledger import Billing, Checkout, Ledger, Reason
+from ledger import Billing
 from server import payment_worker
-from server.payments import Payments
-from server.stripe_api import StripeApi
-from tests import sales
 from tests.books import DAY
-from tests.fake_stripe import API_KEY, FakeStripe, Fault
+from tests.fake_stripe import Fault
 from tests.server.paying import PRICE, URL, Paying, eventually, paying
 from tests.stripe_shapes import Shape
 
@@ -83,67 +81,6 @@ def test_a_repeated_checkout_is_one_order_and_one_session(buyer):
     assert (first.replayed, again.replayed) == (False, True)
     assert first.order == again.order
     assert len(buyer.stripe.world.all("checkout.session")) == 1
-
-
-@pytest.fixture
-def linked(sqlite_url, clock):
-    """Payments as the purchase page has them, on a package that is sold, and Stripe's stand-in."""
-    with FakeStripe(clock=lambda: int(clock().timestamp())) as stripe, Ledger(sqlite_url, clock=clock) as ledger:
-        billing = ledger.billing()
-        billing.create_package("default", sales.package())
-        yield Payments(billing, StripeApi(API_KEY, stripe.url, clock=clock), None, clock), billing, stripe
-
-
-def by_link(payments: Payments, number: int, **fields) -> str:
-    """Where somebody who has a link to buy the package is sent; each time by another form."""
-    usual = {"package": "starter", "success_url": "https://shop.example/buy/1/done", "cancel_url": URL}
-    form = Checkout(tenant="default", request_id=f"form-{number}", account_id="acme", **{**usual, **fields})
-    return payments.create_checkout(form, by_link=True).order.url
-
-
-def test_a_link_leads_to_one_order_of_a_package_until_that_is_paid(linked, clock):
-    payments, billing, stripe = linked
-
-    urls = [by_link(payments, number) for number in range(5)]
-    (session,) = stripe.world.all("checkout.session")
-    session_url = session["url"]
-    stripe.world.pay(session["id"])
-    clock.now += timedelta(seconds=5)
-    # Nobody has told of it but Stripe, which is asked.
-    after = by_link(payments, 5)
-
-    assert set(urls) == {session_url}
-    assert after != session_url
-    assert len(billing.orders("default").orders) == 2
-
-
-def test_a_link_leads_to_an_order_of_its_own_of_what_is_not_the_same(linked, clock):
-    payments, billing, _ = linked
-    billing.create_package("default", replace(sales.package(), package="other"))
-
-    urls = [by_link(payments, 1), by_link(payments, 2, package="other"), by_link(payments, 3, success_url=URL)]
-    billing.update_package("default", sales.package(price=2000))
-    urls.append(by_link(payments, 4))
-    clock.now += timedelta(hours=23, seconds=1)
-    urls.append(by_link(payments, 5))
-
-    assert len(set(urls)) == 5
-
-
-def test_a_link_makes_one_order_while_stripe_does_not_answer(linked):
-    payments, billing, stripe = linked
-    stripe.faults.append(Fault(400, path="/v1/checkout/sessions", times=3))
-    form = {"package": "starter", "success_url": URL, "cancel_url": URL}
-
-    told = [
-        payments.create_checkout(
-            Checkout(tenant="default", request_id=f"form-{number}", account_id="acme", **form), by_link=True
-        )
-        for number in range(3)
-    ]
-    assert [one.reason for one in told] == [Reason.STRIPE_REFUSED] * 3
-    assert by_link(payments, 4, success_url=URL)
-    assert len(billing.orders("default").orders) == 1
 
 
 def test_a_request_id_of_another_checkout_is_refused(buyer):
@@ -410,6 +347,34 @@ def test_what_a_lost_webhook_left_is_found_and_posted(buyer):
     assert found.found == posted.found == 2 * len(wanted)
     assert list(again.events) == []
     assert (buyer.available(), buyer.available("beta")) == (100, 100)
+
+
+def test_what_events_said_is_forgotten_in_time_and_that_they_came_is_not(sqlite_url, clock, monkeypatch):
+    monkeypatch.setattr(payment_worker, "FORGETTING_S", 0.01)
+    with paying(sqlite_url, clock, stripe_payload_days=7) as buyer:
+        buyer.sell()
+        events = buyer.pay(buyer.order())
+        lost = {**events[-1], "id": "evt_nobodys", "type": "charge.refunded"}
+        buyer.hear([*events, changed(lost, id="ch_nobodys", payment_intent="pi_nobodys", metadata={})])
+        clock.now += 6 * DAY
+        newer = buyer.pay(buyer.order())
+        buyer.hear(newer)
+        clock.now += 2 * DAY
+
+        eventually(lambda: sum(payloads(sqlite_url).values()) == len(newer) + 1)
+
+        assert payloads(sqlite_url) == {"applied": 2, "ignored": 1, "set_aside": 1}
+        assert buyer.ask("ReplayStripeEvent", event_id=events[-1]["id"]).event.state == StripeEvent.STATE_APPLIED
+        buyer.stripe.world.events.clear()
+        assert buyer.ask("ReplayStripeEvent", event_id=events[-1]["id"]).event.state == StripeEvent.STATE_APPLIED
+        buyer.hear(events)
+        assert (buyer.available(), buyer.grants()) == (200, 2)
+
+
+def payloads(url: str) -> dict[str, int]:
+    """Of how many events it is kept what they said, by their state."""
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as books:
+        return dict(books.execute("SELECT state, count(*) FROM stripe_events WHERE payload <> '' GROUP BY state"))
 
 
 def test_what_is_older_than_asked_for_is_not_reconciled(buyer):

@@ -310,6 +310,10 @@ def _create_events() -> None:
     op.create_index("ix_stripe_events_state", "stripe_events", ["state", "created_at", "event_id"])
     op.create_index("ix_stripe_events_created_at", "stripe_events", ["created_at", "event_id"])
     op.create_index("ix_stripe_events_alarm_at", "stripe_events", ["alarm_at"])
+    is_kept = sa.text("payload <> ''")
+    op.create_index(
+        "ix_stripe_events_kept", "stripe_events", ["received_at"], postgresql_where=is_kept, sqlite_where=is_kept
+    )
     op.create_table(
         "event_refs",
         sa.Column("ref", sa.String),
