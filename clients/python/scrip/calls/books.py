@@ -101,15 +101,16 @@ def trial_balance(
 
 
 def money_trial_balance(
-    *, currency: str | None = None, as_of: datetime | None = None, deadline_s: float | None = None
+    *, currency: str | None = None, as_of: datetime | None = None, deadline_s: float | None = REPORT_DEADLINE_S
 ) -> Call[MoneyTrialBalanceResponse]:
     """Add up what was paid for credits, and what became of it, per currency and code.
 
     The sums are texts of digits, in minor units of the currency.
 
-    currency   an ISO 4217 code; None for all
-    as_of      an instant that is past; None for now
-    refused    InstantInFuture
+    currency     an ISO 4217 code; None for all
+    as_of        an instant that is past; None for now
+    deadline_s   a minute unless said otherwise, because it adds up all that happened; None for the client's own
+    refused      InstantInFuture
     """
     request = MoneyTrialBalanceRequest(
         currency="" if currency is None else arguments.named("currency", currency),
