@@ -69,6 +69,7 @@ def plan_message(plan: Plan) -> pb.Plan:
         granted=PLAN_GRANTED.values[plan.granted],
         grace=duration(plan.grace),
         active=plan.active,
+        version=plan.version,
     )
 
 

@@ -47,6 +47,7 @@ def plan_of(message: pb.Plan) -> Plan:
         granted=PLAN_GRANTED("granted", message.granted, Granted.PER_PERIOD),
         grace=length_of("grace", message.grace) if message.HasField("grace") else None,
         active=message.active,
+        version=message.version,
     )
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -66,6 +67,22 @@ def test_a_version_that_is_named_is_the_one_that_is_replaced(shop):
     assert changed == again == package(price=5, version=2)
     assert (late.reason, late.figures) == (Reason.CHANGED_MEANWHILE, {"what": "package starter"})
     assert shop.billing.packages("default") == (changed,)
+
+
+def test_a_version_of_a_plan_that_is_named_is_the_one_that_is_replaced(shop):
+    made = shop.billing.put_plan("default", plan())
+    wanted = replace(plan(), title="Pro 2", version=made.version)
+
+    changed = shop.billing.put_plan("default", wanted)
+    again = shop.billing.put_plan("default", wanted)
+    late = shop.billing.put_plan("default", replace(plan(), title="Pro 3", version=made.version))
+    missing = shop.billing.put_plan("default", replace(plan(name="other", price="price_2"), version=1))
+    whichever = shop.billing.put_plan("default", plan())
+
+    assert changed == again == replace(wanted, version=2)
+    assert (late.reason, late.figures) == (Reason.CHANGED_MEANWHILE, {"what": "plan pro"})
+    assert missing.reason is Reason.CHANGED_MEANWHILE
+    assert shop.billing.plans("default") == (whichever,) == (replace(plan(), version=3),)
 
 
 def test_what_is_off_sale_is_taken_off_sale_again_without_a_change(shop):

@@ -106,10 +106,10 @@ class Billing(Shelf, Recharges, Lists):
             if package is None or not package.active:
                 return Refused(reason=Reason.PACKAGE_NOT_FOUND, figures={"package": checkout.package})
             order = for_package(order, package)
-        elif plan is None or not plan.value.active:
+        elif plan is None or not plan.active:
             return Refused(reason=Reason.PLAN_NOT_FOUND, figures={"plan": checkout.plan})
         else:
-            order = replace(order, stripe_price=plan.value.stripe_prices[0])
+            order = replace(order, stripe_price=plan.stripe_prices[0])
         self._settling.write(lambda connection: keep_order(connection, order))
         return MadeOrder(order=replace(order, version=1), replayed=False)
 
@@ -418,8 +418,7 @@ class Billing(Shelf, Recharges, Lists):
     def customer(self, tenant: str, account_id: str) -> Customer | None:
         """As whom the provider knows an account; None if it does not."""
         with self._database.read() as connection:
-            known = read_customer(connection, tenant, account_id)
-        return None if known is None else known.value
+            return read_customer(connection, tenant, account_id)
 
 
 def _repeated(known: Order, checkout: Checkout) -> MadeOrder | Refused:

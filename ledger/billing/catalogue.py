@@ -94,7 +94,7 @@ class Shelf(Desk):
         )
 
     def put_plan(self, tenant: str, plan: Plan) -> Plan | Refused:
-        """Makes a plan, or replaces it.
+        """Makes a plan, or replaces it; see update_package for its version.
 
         refuses   ASSET_NOT_FOUND, CHANGED_MEANWHILE, in that order
         raises    MalformedError if one of its prices is another plan's
@@ -109,13 +109,16 @@ class Shelf(Desk):
             check(Violation(field="stripe_prices", must=must) if both else None)
         if unknown is not None:
             return unknown
+        if known is not None and _is_same(known, plan):
+            return known
+        on_it = replace(plan, version=plan.version or (0 if known is None else known.version))
 
         def write(connection: Connection) -> None:
-            keep_plan(connection, tenant, plan, 0 if known is None else known.version)
+            keep_plan(connection, tenant, on_it)
             # Invoices that have one of its prices may have waited for it.
             wake_events(connection, plan.stripe_prices)
 
-        return self._written(plan, f"plan {plan.plan}", write)
+        return self._written(replace(on_it, version=on_it.version + 1), f"plan {plan.plan}", write)
 
     def plans(self, tenant: str, *, include_inactive: bool = False) -> tuple[Plan, ...]:
         """By name."""
@@ -130,9 +133,9 @@ class Shelf(Desk):
         return value
 
 
-def _is_same(known: Package, package: Package) -> bool:
+def _is_same(known: _Kept, other: _Kept) -> bool:
     """True if they differ in nothing but how often they were written."""
-    return known == replace(package, version=known.version)
+    return known == replace(other, version=known.version)
 
 
 def _unknown_asset(connection: Connection, tenant: str, assets: Iterable[str]) -> Refused | None:

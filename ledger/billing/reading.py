@@ -167,10 +167,15 @@ def _keep_seen(connection: Connection, account: tuple[str, str], seen: CustomerS
     known = read_customer(connection, *account)
     method = seen.payment_method
     if known is not None:
-        if known.value.seen_at > seen.at and (known.value.payment_method or not method):
+        if known.seen_at > seen.at and (known.payment_method or not method):
             return
-        method = method or (known.value.payment_method if known.value.customer == seen.customer else "")
+        method = method or (known.payment_method if known.customer == seen.customer else "")
     customer = Customer(
-        tenant=account[0], account_id=account[1], customer=seen.customer, payment_method=method, seen_at=seen.at
+        tenant=account[0],
+        account_id=account[1],
+        customer=seen.customer,
+        payment_method=method,
+        seen_at=seen.at,
+        version=0 if known is None else known.version,
     )
-    keep_customer(connection, customer, 0 if known is None else known.version)
+    keep_customer(connection, customer)

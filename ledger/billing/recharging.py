@@ -62,7 +62,7 @@ class Recharges(Desk):
             asked, must = package.price.currency, "must be that of the package"
             differs = Violation(field="cap.currency", must=f"{must}, {asked}; it is {recharge.cap.currency}.")
             check(None if recharge.cap.currency == asked else differs)
-        if recharge.enabled and (customer is None or not customer.value.payment_method):
+        if recharge.enabled and (customer is None or not customer.payment_method):
             return Refused(reason=Reason.NO_PAYMENT_METHOD, figures={"account_id": account_id})
         kept = agreed_anew(recharge, known, self._settling.clock())
         try:

@@ -1,9 +1,9 @@
 """The rows of sales: reading them, and writing them on the version that was read."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
@@ -55,16 +55,6 @@ Write = Callable[[Connection], object]
 # When something was made and how it is called; lists are in this order, newest first.
 Place = tuple[datetime, str]
 
-_Value = TypeVar("_Value")
-
-
-@dataclass(frozen=True, slots=True)
-class Kept(Generic[_Value]):
-    """A value and the version of its row; 0: there is no row yet."""
-
-    value: _Value
-    version: int
-
 
 def _keep(connection: Connection, table: Table, seen: int, values: Mapping[str, Any]) -> None:
     """Writes a row as it is after the version that was seen.
@@ -111,23 +101,28 @@ def keep_package(connection: Connection, tenant: str, package: Package) -> None:
     _keep(connection, packages, package.version, {"tenant": tenant, "package": package.package, "body": body})
 
 
-def read_plan(connection: Connection, tenant: str, plan: str) -> Kept[Plan] | None:
+def _plan_of(row: Row[Any]) -> Plan:
+    return replace(value_of(Plan, row.body), version=row.version)
+
+
+def read_plan(connection: Connection, tenant: str, plan: str) -> Plan | None:
     """One plan."""
     if not _is_name(plan):
         return None
     row = connection.execute(select(plans).where(plans.c.tenant == tenant, plans.c.plan == plan)).first()
-    return None if row is None else Kept(value_of(Plan, row.body), row.version)
+    return None if row is None else _plan_of(row)
 
 
 def read_plans(connection: Connection, tenant: str) -> list[Plan]:
     """All plans, by name."""
-    rows = connection.execute(select(plans.c.body).where(plans.c.tenant == tenant).order_by(plans.c.plan))
-    return [value_of(Plan, row.body) for row in rows]
+    rows = connection.execute(select(plans).where(plans.c.tenant == tenant).order_by(plans.c.plan))
+    return [_plan_of(row) for row in rows]
 
 
-def keep_plan(connection: Connection, tenant: str, plan: Plan, seen: int) -> None:
-    """Writes a plan."""
-    _keep(connection, plans, seen, {"tenant": tenant, "plan": plan.plan, "body": body_of(plan)})
+def keep_plan(connection: Connection, tenant: str, plan: Plan) -> None:
+    """Writes a plan on the version it names."""
+    body = body_of(replace(plan, version=0))
+    _keep(connection, plans, plan.version, {"tenant": tenant, "plan": plan.plan, "body": body})
 
 
 def _order_of(row: Row[Any]) -> Order:
@@ -217,11 +212,11 @@ def keep_subscription(connection: Connection, subscription: Subscription) -> Sub
     return replace(subscription, version=subscription.version + 1)
 
 
-def read_customer(connection: Connection, tenant: str, account_id: str) -> Kept[Customer] | None:
+def read_customer(connection: Connection, tenant: str, account_id: str) -> Customer | None:
     """As whom the provider knows an account."""
     wanted = select(customers).where(customers.c.tenant == tenant, customers.c.account_id == account_id)
     row = connection.execute(wanted).first()
-    return None if row is None else Kept(value_of(Customer, row.body), row.version)
+    return None if row is None else replace(value_of(Customer, row.body), version=row.version)
 
 
 def account_of_customer(connection: Connection, customer: str) -> tuple[str, str] | None:
@@ -231,15 +226,15 @@ def account_of_customer(connection: Connection, customer: str) -> tuple[str, str
     return (found[0].tenant, found[0].account_id) if len(found) == 1 else None
 
 
-def keep_customer(connection: Connection, customer: Customer, seen: int) -> None:
-    """Writes as whom the provider knows an account."""
+def keep_customer(connection: Connection, customer: Customer) -> None:
+    """Writes as whom the provider knows an account, on the version it names."""
     row = {
         "tenant": customer.tenant,
         "account_id": customer.account_id,
         "customer": customer.customer,
-        "body": body_of(customer),
+        "body": body_of(replace(customer, version=0)),
     }
-    _keep(connection, customers, seen, row)
+    _keep(connection, customers, customer.version, row)
 
 
 def _of_recharge(tenant: str, account_id: str, asset: str) -> ColumnElement[bool]:

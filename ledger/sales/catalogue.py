@@ -129,6 +129,7 @@ class Plan:
     change          what a change to this plan in mid-period does
     grace           how long a period's credits outlast it; None: not at all
     active          it is sold; else subscriptions go on
+    version         how often it was written; 0: not known, or not yet
     """
 
     plan: str
@@ -139,6 +140,7 @@ class Plan:
     granted: Granted = Granted.PER_PERIOD
     grace: timedelta | None = None
     active: bool = True
+    version: int = 0
 
     def __post_init__(self) -> None:
         check(*bad_plan(self))
@@ -196,6 +198,7 @@ def bad_plan(plan: Plan) -> Iterator[Violation | None]:
     yield bad_choice("change", plan.change, Change)
     yield bad_choice("granted", plan.granted, Granted)
     yield bad_duration("grace", plan.grace, GRACE_MAX)
+    yield bad_number("version", plan.version, 0, INT64_MAX)
 
 
 def _bad_plan_content(field_: str, content: PlanContent) -> Iterator[Violation | None]:

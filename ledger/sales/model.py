@@ -450,6 +450,7 @@ class Customer:
 
     customer         cus_…
     payment_method   pm_…, one that may be charged without asking; empty: none
+    version          how often it was written
     """
 
     tenant: str
@@ -457,6 +458,7 @@ class Customer:
     customer: str
     payment_method: str
     seen_at: datetime
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,6 +112,7 @@ OFFERS = {
             granted="monthly",
             grace=DAY,
             active=False,
+            version=3,
         ),
         billing.PutPlanRequest(
             plan=billing.Plan(
@@ -130,6 +131,7 @@ OFFERS = {
                 change=billing.Plan.CHANGE_AT_RENEWAL,
                 granted=billing.Plan.GRANTED_MONTHLY,
                 grace=WRITTEN_DAY,
+                version=3,
             )
         ),
         billing.PutPlanResponse(plan=PRO),

@@ -110,6 +110,7 @@ def put_plan(
     granted: Plan.Granted.ValueType | str = "per_period",
     grace: timedelta | None = None,
     active: bool = True,
+    version: int = 0,
     deadline_s: float | None = None,
 ) -> Call[Plan]:
     """Make a plan, or replace its terms; periods that were paid before stay as they are.
@@ -126,6 +127,7 @@ def put_plan(
     grace           how long a period's credits outlast it, so that a renewal that is paid late leaves no gap; None for
                     not at all
     active          False: it is not sold any more; subscriptions go on
+    version         the one that is to be replaced; see `update_package`
     refused         AssetNotFound, ChangedMeanwhile, in that order
     """
     several = arguments.several("contents", contents)
@@ -139,6 +141,7 @@ def put_plan(
             granted=arguments.choice("granted", granted, Plan.Granted),
             grace=arguments.span("grace", grace),
             active=arguments.truth("active", active),
+            version=arguments.whole("version", version),
         )
     )
     return Call(rpc="PutPlan", request=request, read=lambda response: response.plan, deadline_s=deadline_s)

@@ -280,6 +280,7 @@ class Plan(_message.Message):
     GRANTED_FIELD_NUMBER: _builtins.int
     GRACE_FIELD_NUMBER: _builtins.int
     ACTIVE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     plan: _builtins.str
     """Its name: form as of an asset."""
     title: _builtins.str
@@ -290,6 +291,8 @@ class Plan(_message.Message):
     """How often credits are granted."""
     active: _builtins.bool
     """False: it is not sold any more; subscriptions go on."""
+    version: _builtins.int
+    """How often it was written. PutPlan: the one that is to be replaced, 0 means whichever is there, if one is."""
     @_builtins.property
     def stripe_prices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The recurring prices at Stripe that are this plan, such as price_…; 1 to 10, none of another plan."""
@@ -313,10 +316,11 @@ class Plan(_message.Message):
         granted: Global___Plan.Granted.ValueType = ...,
         grace: _duration_pb2.Duration | None = ...,
         active: _builtins.bool = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["grace", b"grace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "change", b"change", "contents", b"contents", "grace", b"grace", "granted", b"granted", "plan", b"plan", "stripe_prices", b"stripe_prices", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "change", b"change", "contents", b"contents", "grace", b"grace", "granted", b"granted", "plan", b"plan", "stripe_prices", b"stripe_prices", "title", b"title", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

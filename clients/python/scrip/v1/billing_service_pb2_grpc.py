@@ -176,8 +176,9 @@ class BillingServiceServicer(object):
 
     def PutPlan(self, request, context):
         """Makes a plan, or replaces its terms; periods that were paid before stay as they are.
+        CHANGED_MEANWHILE: it was changed since the version that is named, or by somebody else at this moment.
         Writes: no entry.
-        Repeat: the same plan again is answered alike.
+        Repeat: what is as it is to be stays so, and is answered alike, whichever version is named.
         Refuses, in this order: ASSET_NOT_FOUND, CHANGED_MEANWHILE.
         Silence: repeat.
         """

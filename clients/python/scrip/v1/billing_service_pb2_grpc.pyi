@@ -65,8 +65,9 @@ class BillingServiceStub:
     """
     PutPlan: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.PutPlanRequest, _billing_service_pb2.PutPlanResponse]
     """Makes a plan, or replaces its terms; periods that were paid before stay as they are.
+    CHANGED_MEANWHILE: it was changed since the version that is named, or by somebody else at this moment.
     Writes: no entry.
-    Repeat: the same plan again is answered alike.
+    Repeat: what is as it is to be stays so, and is answered alike, whichever version is named.
     Refuses, in this order: ASSET_NOT_FOUND, CHANGED_MEANWHILE.
     Silence: repeat.
     """
@@ -182,8 +183,9 @@ class BillingServiceAsyncStub(BillingServiceStub):
     """
     PutPlan: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.PutPlanRequest, _billing_service_pb2.PutPlanResponse]  # type: ignore[assignment]
     """Makes a plan, or replaces its terms; periods that were paid before stay as they are.
+    CHANGED_MEANWHILE: it was changed since the version that is named, or by somebody else at this moment.
     Writes: no entry.
-    Repeat: the same plan again is answered alike.
+    Repeat: what is as it is to be stays so, and is answered alike, whichever version is named.
     Refuses, in this order: ASSET_NOT_FOUND, CHANGED_MEANWHILE.
     Silence: repeat.
     """
@@ -326,8 +328,9 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_billing_service_pb2.PutPlanResponse, _abc.Awaitable[_billing_service_pb2.PutPlanResponse]]:
         """Makes a plan, or replaces its terms; periods that were paid before stay as they are.
+        CHANGED_MEANWHILE: it was changed since the version that is named, or by somebody else at this moment.
         Writes: no entry.
-        Repeat: the same plan again is answered alike.
+        Repeat: what is as it is to be stays so, and is answered alike, whichever version is named.
         Refuses, in this order: ASSET_NOT_FOUND, CHANGED_MEANWHILE.
         Silence: repeat.
         """
