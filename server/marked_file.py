@@ -49,9 +49,10 @@ class Part:
         """
         if not isinstance(self.value, dict):
             raise self.wrong("must be a table of keys and values.")
-        for key, part in self.value.items():
-            if known and key not in known:
-                raise part.wrong(f"is not known here; known are {', '.join(known)}.")
+        unknown = [part for key, part in self.value.items() if known and key not in known]
+        must = f"is not known here; known are {', '.join(known)}."
+        if unknown:
+            raise MalformedError(tuple(Violation(field=part.path, must=must) for part in unknown))
         return self.value
 
     def items(self) -> "list[Part]":

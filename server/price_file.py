@@ -186,42 +186,64 @@ def _told(path: Path, whole: Part, mistakes: list[Violation]) -> list[str]:
 
 
 def _card(part: Part) -> RateCard:
-    table = part.table(*_KEYS["card"])
-    return RateCard(
-        card=part.need("card").text(),
-        provider=part.need("provider").text(),
-        operations=_operations(part),
-        version=1,
-        effective_at=table["effective_at"].instant() if "effective_at" in table else AT_ONCE,
-        **_given(
-            table,
-            description=Part.text,
-            dimensions=_texts,
-            fixed=Part.decimal,
-            meters=lambda meters: tuple(_meter(meter) for meter in meters.items()),
-            minimum=Part.decimal,
-            rounding=lambda rounding: rounding.one_of(Rounding),
-            period=lambda period: period.one_of((Window.HOUR, Window.DAY, Window.MONTH)),
-            discount=_discount,
-            retired=Part.flag,
-        ),
+    given = _given(
+        part,
+        "card",
+        needed=("card", "provider"),
+        card=Part.text,
+        provider=Part.text,
+        operation=lambda operation: (operation.text(),),
+        operations=_words,
+        description=Part.text,
+        dimensions=_texts,
+        fixed=Part.decimal,
+        meters=lambda meters: _all(meters, _meter),
+        minimum=Part.decimal,
+        rounding=lambda rounding: rounding.one_of(Rounding),
+        period=lambda period: period.one_of((Window.HOUR, Window.DAY, Window.MONTH)),
+        discount=_discount,
+        effective_at=Part.instant,
+        retired=Part.flag,
     )
-
-
-def _given(table: Mapping[str, Part], **readers: Callable[[Part], Any]) -> dict[str, Any]:
-    """What is there, by key; what is not keeps its usual value."""
-    return {key: read(table[key]) for key, read in readers.items() if key in table}
-
-
-def _operations(part: Part) -> tuple[str, ...]:
-    table = part.table()
-    if ("operation" in table) == ("operations" in table):
+    operations = [given.pop(key) for key in ("operation", "operations") if key in given]
+    if len(operations) != 1:
         raise part.wrong("must have one of `operation` and, for a bundle, `operations`.")
-    return (table["operation"].text(),) if "operation" in table else _words(table["operations"])
+    return RateCard(operations=operations[0], version=1, **{"effective_at": AT_ONCE, **given})
+
+
+def _given(part: Part, kind: str, needed: tuple[str, ...], **readers: Callable[[Part], Any]) -> dict[str, Any]:
+    """What a table has, by key; what it has not keeps its usual value. All that is wrong with it is raised at once.
+
+    needed   the keys that it cannot do without
+    """
+    table = part.table(*_KEYS[kind])
+    found: dict[str, Any] = {}
+    mistakes: list[Violation] = []
+    for key, read in readers.items():
+        if key in table or key in needed:
+            try:
+                found[key] = read(part.need(key))
+            except MalformedError as error:
+                mistakes += error.violations
+    _raise(mistakes)
+    return found
+
+
+def _all(part: Part, read: Callable[[Part], Read]) -> tuple[Read, ...]:
+    """The items of a list; all that is wrong with them is raised at once."""
+    mistakes: list[Violation] = []
+    items = tuple(_each(part.items(), read, mistakes))
+    _raise(mistakes)
+    return items
+
+
+def _raise(mistakes: list[Violation]) -> None:
+    if mistakes:
+        raise MalformedError(tuple(mistakes))
 
 
 def _words(part: Part) -> tuple[str, ...]:
-    return tuple(one.text() for one in part.items())
+    return _all(part, Part.text)
 
 
 def _texts(part: Part) -> dict[str, str]:
@@ -240,30 +262,30 @@ def _counted(part: Part) -> int:
 
 
 def _meter(part: Part) -> Meter:
-    table = part.table(*_KEYS["meter"])
-    return Meter(
-        unit=part.need("unit").text(),
-        rate=table["rate"].decimal() if "rate" in table else None,
-        **_given(
-            table,
-            per=Part.whole,
-            step=Part.whole,
-            minimum=Part.whole,
-            free=Part.whole,
-            tiers=lambda tiers: tuple(_tier(tier) for tier in tiers.items()),
-            tiering=lambda tiering: tiering.one_of(Tiering),
-        ),
+    given = _given(
+        part,
+        "meter",
+        needed=("unit",),
+        unit=Part.text,
+        rate=Part.decimal,
+        per=Part.whole,
+        step=Part.whole,
+        minimum=Part.whole,
+        free=Part.whole,
+        tiers=lambda tiers: _all(tiers, _tier),
+        tiering=lambda tiering: tiering.one_of(Tiering),
     )
+    return Meter(**{"rate": None, **given})
 
 
 def _tier(part: Part) -> Tier:
-    table = part.table(*_KEYS["tier"])
-    return Tier(up_to=table["up_to"].whole() if "up_to" in table else None, rate=part.need("rate").decimal())
+    given = _given(part, "tier", needed=("rate",), up_to=Part.whole, rate=Part.decimal)
+    return Tier(**{"up_to": None, **given})
 
 
 def _discount(part: Part) -> Discount:
-    table = part.table(*_KEYS["discount"])
-    return Discount(percent=part.need("percent").decimal(), **_given(table, since=Part.instant, until=Part.instant))
+    readers = {"percent": Part.decimal, "since": Part.instant, "until": Part.instant}
+    return Discount(**_given(part, "discount", needed=("percent",), **readers))
 
 
 def _example(part: Part, usually: datetime) -> Example:
@@ -287,11 +309,17 @@ def _example(part: Part, usually: datetime) -> Example:
 
 
 def _usage(part: Part) -> Usage:
-    table = part.table(*_KEYS["usage"])
     usage = Usage(
-        provider=part.need("provider").text(),
-        operation=part.need("operation").text(),
-        **_given(table, dimensions=_texts, quantities=_numbers, bundled=_words),
+        **_given(
+            part,
+            "usage",
+            needed=("provider", "operation"),
+            provider=Part.text,
+            operation=Part.text,
+            dimensions=_texts,
+            quantities=_numbers,
+            bundled=_words,
+        )
     )
     check_usage(usage, part.path)
     return usage

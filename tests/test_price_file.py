@@ -290,6 +290,25 @@ def test_all_mistakes_are_told_at_once_up_to_twenty(tmp_path):
     assert told[-1] == "… and 5 more"
 
 
+def test_all_mistakes_of_a_card_are_told_at_once(tmp_path):
+    text = (
+        "{card: a, fixed: x, meters: [{rate: -1}, {unit: t, tiers: [{rate: 1}, {up_to: y}]}], discount: {since: now}}"
+    )
+
+    told = mistakes_in(written(tmp_path, f"cards:\n- {text}"))
+
+    assert [one.split(": ", 1)[1].split(" must ")[0] for one in told] == [
+        "cards[0].provider",
+        "cards[0].fixed",
+        "cards[0].meters[0].unit",
+        "cards[0].meters[0].rate",
+        "cards[0].meters[1].tiers[1].up_to",
+        "cards[0].meters[1].tiers[1].rate",
+        "cards[0].discount.percent",
+        "cards[0].discount.since",
+    ]
+
+
 def test_what_cards_say_is_looked_at_once_all_of_them_can_be_read(tmp_path):
     text = CARD + "price: 1}\n- {card: b, provider: '*', operation: y, period: day}"
     unreadable = written(tmp_path, text)

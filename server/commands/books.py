@@ -11,7 +11,8 @@ from server.commands.asking import asks
 from server.commands.rows import REVENUE_FITS, asset_row, cell, money_trial_rows, revenue_rows, trial_rows
 from server.output import Format, rendered
 
-AUDIT_DEADLINE_S: Final = 3_600.0
+# Of what reads all there is.
+WHOLE_DEADLINE_S: Final = 3_600.0
 
 
 @click.command("trial-balance")
@@ -30,7 +31,7 @@ def trial_balance(client: Client, asset: str | None, as_of: datetime | None, for
 @asks
 def money_trial_balance(client: Client, currency: str | None, as_of: datetime | None, form: Format) -> None:
     """Add up what was paid for credits and what became of it, in minor units, per currency and code."""
-    found = client.money_trial_balance(currency=currency, as_of=as_of)
+    found = client.money_trial_balance(currency=currency, as_of=as_of, deadline_s=WHOLE_DEADLINE_S)
     click.echo(rendered([row for one in found.currencies for row in money_trial_rows(one)], form))
 
 
@@ -58,7 +59,7 @@ def revenue(client: Client, since: datetime | None, until: datetime | None, form
     2027-01-01T00:00:00+01:00.
     """
     begins = since or datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    found = client.revenue(begins, until)
+    found = client.revenue(begins, until, deadline_s=WHOLE_DEADLINE_S)
     click.echo(rendered(list(revenue_rows(found)), form, REVENUE_FITS))
     click.echo(f"From {cell(found, 'since')} until just before {cell(found, 'until')}, in minor units.", err=True)
 
@@ -69,7 +70,7 @@ def revenue(client: Client, since: datetime | None, until: datetime | None, form
 @asks
 def audit(client: Client, account: str | None, asset: str | None, form: Format) -> None:
     """Recompute the books, or one account, and tell what does not agree. Ends with 1 if anything does not."""
-    report = client.audit(account, asset=asset, deadline_s=AUDIT_DEADLINE_S)
+    report = client.audit(account, asset=asset, deadline_s=WHOLE_DEADLINE_S)
     if form is Format.TABLE:
         verdict = "clean" if report.clean else f"{report.findings_total} findings"
         click.echo(f"Accounts: {report.accounts}. Entries: {report.entries}. Verdict: {verdict}.")

@@ -58,12 +58,13 @@ def test_the_default_card_of_the_assets_settings_can_be_told(run, price_file):
 
 @pytest.mark.parametrize("command", [("test",), ("apply", "--yes")])
 def test_a_wrong_file_ends_with_2_and_names_each_place(run, price_file, command):
-    result = run("prices", *command, price_file("cards:\n- {card: chat}\n- {card: X, fixed: -1}\n"))
+    result = run("prices", *command, price_file("cards:\n- {card: chat}\n- {card: X, fixed: [1]}\n"))
 
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [
         "Error: prices.yaml, line 2: cards[0].provider must be given.",
         "prices.yaml, line 3: cards[1].provider must be given.",
+        "prices.yaml, line 3: cards[1].fixed must be a single value.",
     ]
 
 
