@@ -109,10 +109,11 @@ class Shop:
         assert named.stripe_id == session["id"]
         return session
 
-    def spend(self, amount):
+    def spend(self, amount, asset="credits"):
         """Uses credits that are there."""
+        account = replace(self.account, asset=asset)
         deducted = self.ledger.execute(
-            Deduct(request_id=f"spent-{next(self._numbers)}", account=self.account, amount=amount)
+            Deduct(request_id=f"spent-{next(self._numbers)}", account=account, amount=amount)
         )
         assert isinstance(deducted, Accepted), deducted
 
@@ -152,15 +153,15 @@ class Shop:
         found = self.billing.events(EventState.SET_ASIDE, page_size=500).events
         return {event.event_id: event.why for event in found if self.tenant in event.event_id}
 
-    def balance(self):
+    def balance(self, asset="credits"):
         """(available, held, owed); nothing for an account that is not open."""
-        found = self.ledger.balances(self.tenant, ACCOUNT, "credits")
+        found = self.ledger.balances(self.tenant, ACCOUNT, asset)
         balances = getattr(found, "balances", ())
         return (balances[0].available, balances[0].held, balances[0].owed) if balances else (0, 0, 0)
 
-    def nets(self):
-        """Debits less credits by code of the trial balance, those that are not zero."""
-        found = self.ledger.trial_balance(self.tenant)
+    def nets(self, asset="credits"):
+        """Debits less credits by code of an asset's trial balance, those that are not zero."""
+        found = self.ledger.trial_balance(self.tenant, asset)
         return {row.code.value: row.balance for one in found.assets for row in one.rows if row.balance}
 
     def money_nets(self):

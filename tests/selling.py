@@ -21,7 +21,7 @@ from ledger.sales.learning import learn
 from ledger.sales.selling import for_package
 from ledger.sales.settle import Books, next_step, rested
 from ledger.sales.steps import after
-from tests.books import START, releasing
+from tests.books import START, capturing, releasing
 from tests.pure_books import PureBooks
 
 STEPS_MAX = 20
@@ -98,6 +98,10 @@ class Shop:
 
     def release(self, held):
         outcome = self.pure.execute(releasing(held), self.now)
+        assert isinstance(outcome, Accepted), outcome
+
+    def capture(self, held):
+        outcome = self.pure.execute(capturing(held), self.now)
         assert isinstance(outcome, Accepted), outcome
 
     def books(self):

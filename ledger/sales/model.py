@@ -158,7 +158,8 @@ class PostedLot:
     lot          its number in the account
     credits      smallest units
     revoked      of them, what was taken back since
-    written_off  of what was taken back, what was spent and is written off
+    reclaimed    of what was taken back, what was spent, and was not given back since
+    written_off  of that, what is written off
     moved        of them, what a merge has moved into a lot of its own, which the order has too
     moved_cost   and what that took of its cost along, minor units
     """
@@ -168,6 +169,7 @@ class PostedLot:
     lot: int
     credits: int
     revoked: int = 0
+    reclaimed: int = 0
     written_off: int = 0
     moved: int = 0
     moved_cost: int = 0

@@ -9,12 +9,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Final
 
 from ledger.administration import HoldLot, Reclaim, Revoke, RollOver, SpentPart
 from ledger.chart import Source
 from ledger.fields import ID_LENGTH_MAX
 from ledger.ids import AccountKey
+from ledger.lots import has_run_out
 from ledger.model import NO_MEMO, Hold, Lot, Memo, Money
 from ledger.operations import Grant, OpenAccount, Release
 from ledger.sales.catalogue import Rollover
@@ -37,6 +39,7 @@ DISPUTE_TTL: Final = timedelta(days=400)
 LOOK_AGAIN_AFTER: Final = timedelta(minutes=1)
 # What would run out while it is granted is granted for a moment: it repays what is owed, and the rest lapses.
 MOMENT: Final = timedelta(seconds=1)
+NOTHING: Final[Mapping[int, int]] = MappingProxyType({})
 _DECIDED_WITHIN: Final = timedelta(minutes=1)
 _MODES: Final = {True: "live mode", False: "test mode"}
 
@@ -156,9 +159,30 @@ class _Wanted:
         """Those of what is sold, the newest first: what was given back is taken first."""
         return [lot for lot in reversed(self._order.lots) if lot.sold == sold.name]
 
-    def _left(self, sold: Sold) -> dict[int, int]:
-        """What remains of each of them by its number, of those in the account where the customer's credits are."""
-        return {lot.lot: self._lot(lot).remaining for lot in self._lots(sold) if self._order.is_here(lot)}
+    def _left(self, sold: Sold, released: Mapping[int, int] = NOTHING) -> dict[int, int]:
+        """What is there of each of them by its number, of those in the account where the customer's credits are.
+
+        released   what is given back to them ahead; what has run out lapses, and what comes back to it
+        """
+        here = {one.lot: self._lot(one) for one in self._lots(sold) if self._order.is_here(one)}
+        return {
+            number: 0 if has_run_out(lot, self._now) else lot.remaining + released.get(number, 0)
+            for number, lot in here.items()
+        }
+
+    def _used(self, posted: PostedLot) -> int:
+        """What was spent of a lot, and is not taken back."""
+        if self._sold(posted.sold).is_bonus:
+            return 0
+        lot = self._lot(posted)
+        moved = 0 if self._order.is_here(posted) else posted.moved
+        return max(lot.spent - lot.reclaimed - moved, 0)
+
+    def _lapsed(self, posted: PostedLot) -> int:
+        """What has run out of a lot; what is not written yet is written before the books decide."""
+        lot = self._lot(posted)
+        unwritten = lot.remaining if has_run_out(lot, self._now) else 0
+        return self._books.lapsed.get(self._order.place(posted), 0) + unwritten
 
     def _disputed(self, sold: Sold) -> Iterator[tuple[str, int]]:
         """Each open dispute's share of the credits that are not returned yet."""
@@ -187,27 +211,39 @@ class _Wanted:
     def corrections(self) -> Iterator[Post]:
         """What is to be revoked or given back, because of money that went back; and holds that are not as they should.
 
+        What was spent becomes owed only as far as it is more than what the customer has still paid for: what ran out
+        counts as unspent, and so does what comes back from holds. So it does not matter when that happens.
+
         Whatever is taken back, all holds on what is sold are released and made anew in the same batch: so what is held
         in the end does not depend on what was held before, and nobody can spend it in between.
         """
         for sold in self._order.sold:
             lots = self._lots(sold)
             wanted = sold.credits - share(sold.credits, self._returned, self._paid)
-            excess = sum(lot.outstanding for lot in lots) - wanted
-            if excess < 0:
-                yield self._back(sold, lots, wanted, -excess)
+            there, used = sum(lot.outstanding for lot in lots), sum(map(self._used, lots))
+            missing = max(wanted - there, min(wanted - used, sum(lot.reclaimed for lot in lots)))
+            if missing > 0:
+                yield self._back(sold, lots, wanted, missing)
                 continue
             held = [one for one in self._order.holds if one.sold == sold.name]
             drawn = self._drawn(held)
-            posts = tuple(self._revoked(sold, lots, excess, drawn))
-            if posts or any(one.amount != self._shares.get((one.dispute, one.sold)) for one in held):
+            short = max(used - wanted, 0)
+            unspent = max(there - sum(map(self._lapsed, lots)) - wanted - short, 0)
+            posts = tuple(self._revoked(sold, lots, unspent, short, drawn))
+            if posts or any(self._is_to_end(one) for one in held):
                 yield from (self._release(one) for one in held)
                 yield from posts
-                left = {lot: there + drawn.get(lot, 0) for lot, there in self._left(sold).items()}
+                left = self._left(sold, drawn)
                 for post in posts:
                     if isinstance(post.operation, Revoke):
                         left[post.lot] = max(left[post.lot] - post.amount, 0)
                 yield from self._held(sold, left)
+
+    def _is_to_end(self, held: PostedHold) -> bool:
+        """True if a hold is not as it should, or if what it holds has run out: then it protects nothing any more."""
+        lot = self._books.lots[self._key(held.sold), held.lot]
+        self.waits += [] if lot.terms.expires_at is None else [lot.terms.expires_at]
+        return has_run_out(lot, self._now) or held.amount != self._shares.get((held.dispute, held.sold))
 
     def _drawn(self, held: Iterable[PostedHold]) -> dict[int, int]:
         """What an order's own holds have of each lot."""
@@ -217,19 +253,24 @@ class _Wanted:
             drawn[one.lot] = drawn.get(one.lot, 0) + (0 if hold is None else hold.held)
         return drawn
 
-    def _revoked(self, sold: Sold, lots: Sequence[PostedLot], excess: int, drawn: Mapping[int, int]) -> Iterator[Post]:
+    def _revoked(
+        self, sold: Sold, lots: Sequence[PostedLot], unspent: int, short: int, drawn: Mapping[int, int]
+    ) -> Iterator[Post]:
+        """Takes back of each lot.
+
+        unspent   what is to be taken in all of what is there
+        short     and of what was spent
+        drawn     what is released ahead, by lot
+        """
+        left = self._left(sold, drawn)
         for posted in lots:
-            lot, released = self._lot(posted), drawn.get(posted.lot, 0)
+            taken, spent = min(unspent, left.get(posted.lot, 0)), min(short, self._used(posted))
+            unspent, short = unspent - taken, short - spent
             if not self._order.is_here(posted):
-                amount = 0 if sold.is_bonus else min(excess, lot.spent - lot.reclaimed - posted.moved)
-                excess -= amount
-                if amount > 0:
-                    yield self._reclaimed(sold, posted, amount)
+                if spent:
+                    yield self._reclaimed(sold, posted, spent)
                 continue
-            spent = 0 if sold.is_bonus else lot.spent - lot.reclaimed
-            amount = min(excess, max(lot.remaining + released + spent, 0), posted.outstanding)
-            if amount > 0:
-                excess -= amount
+            if amount := taken + spent:
                 operation = Revoke(
                     request_id=self._request_id(self._cause, "revoke", sold.name, posted.lot),
                     tenant=self._order.tenant,
@@ -241,7 +282,7 @@ class _Wanted:
                     memo=_memo(self._order),
                 )
                 yield Post(what=Posts.REVOKE, operation=operation, sold=sold.name, lot=posted.lot, amount=amount)
-            if excess > 0 and lot.held > released:
+            if unspent > 0 and self._lot(posted).held > drawn.get(posted.lot, 0):
                 self.waits.append(self._now + LOOK_AGAIN_AFTER)
 
     def _reclaimed(self, sold: Sold, posted: PostedLot, amount: int) -> Post:

@@ -86,11 +86,11 @@ def _after_grant(order: Order, post: Post, outcome: Accepted | None) -> Order:
 
 
 def _after_back(order: Order, post: Post, outcome: Accepted | None) -> Order:
-    revived, lots = post.amount, []
+    back, revived, lots = 0 if outcome is None else outcome.entry.made[0].granted, post.amount, []
     for lot in order.lots:
-        part = min(revived, lot.written_off) if lot.sold == post.sold else 0
-        revived -= part
-        lots.append(replace(lot, written_off=lot.written_off - part))
+        repaid, part = (min(back, lot.reclaimed), min(revived, lot.written_off)) if lot.sold == post.sold else (0, 0)
+        back, revived = back - repaid, revived - part
+        lots.append(replace(lot, reclaimed=lot.reclaimed - repaid, written_off=lot.written_off - part))
     # Disputes have a share in what is given back, too: what is held for them is to be made anew.
     holds = tuple(replace(hold, amount=None) if hold.sold == post.sold else hold for hold in order.holds)
     return _after_grant(replace(order, lots=tuple(lots), holds=holds), post, outcome)
@@ -100,10 +100,17 @@ def _after_revoke(order: Order, post: Post, outcome: Accepted | None) -> Order:
     if outcome is None:
         return order
     lines = outcome.entry.lines
-    revoked = sum(line.amount for line in lines if line.credit not in CUSTOMER_SIDES)
+    taken = [line for line in lines if line.credit not in CUSTOMER_SIDES]
+    revoked = sum(line.amount for line in taken)
+    reclaimed = sum(line.amount for line in taken if line.debit is Code.OWED)
     written_off = sum(line.amount for line in lines if line.debit is Code.ADJUSTMENTS)
     lots = (
-        replace(lot, revoked=lot.revoked + revoked, written_off=lot.written_off + written_off)
+        replace(
+            lot,
+            revoked=lot.revoked + revoked,
+            reclaimed=lot.reclaimed + reclaimed,
+            written_off=lot.written_off + written_off,
+        )
         if (lot.sold, lot.account_id, lot.lot) == (post.sold, outcome.account_name.account_id, post.lot)
         else lot
         for lot in order.lots
