@@ -50,6 +50,13 @@ def rendered(rows: Sequence[Mapping[str, Cell]], form: Format, fits: Container[s
             return _table([{name: cell for name, cell in row.items() if name in fits} for row in rows])
 
 
+def rendered_one(row: Mapping[str, Cell], form: Format) -> str:
+    """A single row with many columns; a table of it has a line for each."""
+    if form is Format.TABLE:
+        return _table([{"field": name, "value": cell} for name, cell in row.items()])
+    return rendered([row], form)
+
+
 def _csv(rows: Sequence[Mapping[str, Cell]]) -> str:
     if not rows:
         return ""

@@ -9,6 +9,7 @@ from scrip import Client, Consent
 
 from server.commands import options
 from server.commands.asking import asks
+from server.commands.rows import cell
 from server.commands.rows_of_sales import (
     EVENT_FITS,
     ORDER_FITS,
@@ -18,7 +19,7 @@ from server.commands.rows_of_sales import (
     order_row,
     subscription_row,
 )
-from server.output import Format, rendered
+from server.output import Format, rendered, rendered_one
 
 _any_account = click.argument("account", required=False)
 _order = click.argument("order_id", metavar="ORDER")
@@ -39,7 +40,10 @@ def checkout(client: Client, account: str, package: str | None, plan: str | None
         raise click.UsageError("Name a PACKAGE or a --plan.")
     given["cancel_url"] = given["cancel_url"] or given["success_url"]
     made = client.create_checkout(account, package=package, plan=plan, **given)
-    click.echo(rendered([order_row(made.order)], form, ORDER_FITS | {"url"}))
+    click.echo(rendered([order_row(made.order)], form, ORDER_FITS))
+    if form is Format.TABLE and made.order.url:
+        # Too long for a column.
+        click.echo(f"Pay at: {made.order.url}")
 
 
 @click.command()
@@ -57,7 +61,7 @@ def orders(client: Client, account: str | None, limit: int, form: Format) -> Non
 @asks
 def order(client: Client, order_id: str, form: Format) -> None:
     """Show how an order stands. Stripe is asked if it is not paid yet, and what was paid is granted."""
-    click.echo(rendered([order_row(client.checkout(order_id).order)], form))
+    click.echo(rendered_one(order_row(client.checkout(order_id).order), form))
 
 
 @click.command()
@@ -77,7 +81,10 @@ def fulfil(client: Client, order_id: str, form: Format, **memo: Any) -> None:
 def purchase_link(client: Client, account: str, form: Format, **given: Any) -> None:
     """Make a link to the page where a customer buys packages."""
     made = client.create_purchase_link(account, **given)
-    click.echo(rendered([link_row(made)], form))
+    if form is Format.TABLE:
+        click.echo(f"{made.url}\nGood until {cell(made, 'expires_at')}.")
+    else:
+        click.echo(rendered([link_row(made)], form))
 
 
 @click.command()
@@ -128,7 +135,7 @@ def auto_recharge(
         found = client.set_auto_recharge(account, asset=asset, enabled=True, consent=told, **terms)
     else:
         found = client.auto_recharge(account, asset=asset)
-    click.echo(rendered([auto_recharge_row(found)], form))
+    click.echo(rendered_one(auto_recharge_row(found), form))
 
 
 @click.group()

@@ -15,7 +15,7 @@ from server.commands import options
 from server.commands.asking import asks
 from server.commands.rows import name_of
 from server.commands.rows_of_prices import CARD_FITS, card_row, change_rows, quote_rows
-from server.output import Format, format_option, rendered
+from server.output import Format, format_option, rendered, rendered_one
 
 _file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
@@ -104,11 +104,7 @@ def list_cards(client: Client, asset: str, form: Format, *, all_versions: bool) 
 @asks
 def show(client: Client, card: str, asset: str, version: int | None, form: Format) -> None:
     """Show one version of a rate card."""
-    row = card_row(client.rate_card(card, asset=asset, version=version))
-    if form is Format.TABLE:
-        click.echo(rendered([{"field": field, "value": value} for field, value in row.items()], form))
-    else:
-        click.echo(rendered([row], form))
+    click.echo(rendered_one(card_row(client.rate_card(card, asset=asset, version=version)), form))
 
 
 @prices.command()

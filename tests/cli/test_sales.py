@@ -157,6 +157,26 @@ def test_a_checkout_is_paid_and_its_order_shown(scrip, buyer):
     assert scrip("orders", "beta") == []
 
 
+def test_what_a_person_has_to_open_stands_on_a_line_of_its_own(run, scrip, buyer):
+    order = order_of(scrip)
+    checkout = ("checkout", "acme", "starter", "--success-url", URL)
+    server = {"SCRIP_SERVER": buyer.ask.target}
+
+    asked = run(*checkout, "--request-id", "r-7", **server).stdout.splitlines()
+    buyer.stripe.world.pay(asked[-1].rsplit("/", 1)[1])
+    (shown,) = [line for line in run("order", asked[2].split()[0], **server).stdout.splitlines() if "state" in line]
+    repeated = run(*checkout, "--request-id", "r-7", **server).stdout.splitlines()
+    link = run("purchase-link", "acme", "--ttl", "12h", **server).stdout.splitlines()
+
+    assert asked[-1].startswith("Pay at: http")
+    assert asked[-1] != f"Pay at: {order['url']}"
+    assert shown.split() == ["state", "fulfilled"]
+    # What is paid has no address any more.
+    assert (repeated[2].split()[0], len(repeated)) == (asked[2].split()[0], 3)
+    assert link[0].startswith("http://127.0.0.1:8080/buy/")
+    assert link[1:] == ["Good until 2026-01-01T12:00:00Z."]
+
+
 def test_a_checkout_is_of_a_package_or_a_plan(scrip):
     for what in ((), ("starter", "--plan", "pro")):
         assert "Name a PACKAGE or a --plan." in scrip("checkout", "acme", *what, "--success-url", URL, exit_code=2)
