@@ -21,13 +21,12 @@ def card_row(card: RateCard) -> Row:
 
 def _terms(card: RateCard) -> dict[str, Cell]:
     """What a version of a card says."""
-    meters = {meter.unit: _meter(meter) for meter in card.meters}
     return {
         "provider": card.provider,
         "operations": " + ".join(card.operations),
         "dimensions": pairs_text(card.dimensions),
         "fixed": card.fixed or "0",
-        "meters": "; ".join(f"{unit}: {said}" for unit, said in meters.items()),
+        "meters": "; ".join(f"{meter.unit}: {_meter(meter)}" for meter in card.meters),
         "minimum": card.minimum or "0",
         "rounding": name_of(RateCard.Rounding, card.rounding),
         "period": name_of(RateCard.Period, card.period) if card.period else "",
@@ -36,6 +35,16 @@ def _terms(card: RateCard) -> dict[str, Cell]:
         "effective_at": cell(card, "effective_at"),
         "retired": card.retired,
     }
+
+
+def _apart(card: RateCard) -> Iterator[tuple[str, Cell]]:
+    """What a version of a card says, each meter for itself, as one of many may have changed; and in which order."""
+    for field, said in _terms(card).items():
+        if field == "meters":
+            yield field, ", ".join(meter.unit for meter in card.meters)
+            yield from ((f"meter {meter.unit}", _meter(meter)) for meter in card.meters)
+        else:
+            yield field, said
 
 
 def _meter(meter: Meter) -> str:
@@ -63,12 +72,16 @@ def _discount(card: RateCard) -> str:
 
 
 def change_rows(change: RateCardChange) -> Iterator[Row]:
-    """What becomes of a card: a row for each of its fields that is another one than before."""
+    """What becomes of a card: a row for each of its fields and meters that is another one than before."""
     action = name_of(RateCardChange.Action, change.action)
-    before = _terms(change.before) if change.HasField("before") else {}
-    after = _terms(change.after) if change.HasField("after") else {}
-    nothing = _terms(RateCard(rounding=RateCard.ROUNDING_UP))
-    fields = [field for field in nothing if before.get(field, nothing[field]) != after.get(field, nothing[field])]
+    before = dict(_apart(change.before)) if change.HasField("before") else {}
+    after = dict(_apart(change.after)) if change.HasField("after") else {}
+    usual = dict(_apart(RateCard(rounding=RateCard.ROUNDING_UP)))
+    fields = [
+        field
+        for field in {**after, **before}
+        if before.get(field, usual.get(field)) != after.get(field, usual.get(field))
+    ]
     name = change.after.card or change.before.card
     for field in fields if action != "unchanged" else []:
         yield {

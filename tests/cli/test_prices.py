@@ -53,7 +53,9 @@ def test_apply_shows_what_would_change_and_asks(scrip, price_file):
     assert "Change the prices of credits? [y/N]" in refused.stdout
     assert refused.stderr.strip() == "Aborted!"
     shown = table_of(refused.stdout.split("Change the prices")[0].rstrip())
-    assert {"card": "chat", "action": "created", "field": "meters", "before": "", "after": CHAT["meters"]} in shown
+    created = {"card": "chat", "action": "created", "before": ""}
+    assert {**created, "field": "meters", "after": "in, out"} in shown
+    assert {**created, "field": "meter out", "after": "2 per 3"} in shown
     assert {row["card"] for row in shown} == {"chat", "image"}
     assert "effective_at" not in {row["field"] for row in shown}
     assert json_of(scrip("prices", "list", "--format", "json")) == []
@@ -75,7 +77,8 @@ def test_apply_makes_new_versions_of_what_differs_and_retires_the_others_if_told
     result = scrip("prices", "apply", price_file(NEXT), "--retire-others", "--yes", "--format", "json")
 
     changes = {(row["card"], row["action"], row["field"]): (row["before"], row["after"]) for row in json_of(result)}
-    assert changes["chat", "changed", "meters"] == (CHAT["meters"], "in: 0.25, 100 free; out: 2 per 3")
+    assert changes["chat", "changed", "meter in"] == ("0.25", "0.25, 100 free")
+    assert {field for _, _, field in changes if field.startswith("meter")} == {"meter in"}
     assert changes["chat", "changed", "period"] == ("", "month")
     assert changes["search", "created", "discount"] == (None, "10 % until 2027-01-01T00:00:00Z")
     assert changes["image", "retired", "retired"] == (False, True)
@@ -90,6 +93,23 @@ def test_apply_makes_new_versions_of_what_differs_and_retires_the_others_if_told
         ("image", 1, False),
         ("search", 1, False),
     ]
+
+
+def test_apply_shows_meters_that_come_that_go_and_that_change_places(scrip, price_file):
+    card = "cards:\n- {{card: chat, provider: openai, operation: chat, meters: [{}]}}"
+    one, two, three = ("{unit: a, rate: 1}", "{unit: b, rate: 2}", "{unit: c, rate: 3}")
+    scrip("prices", "apply", price_file(card.format(f"{one}, {two}")), "--yes")
+
+    said = {
+        meters: table_of(
+            scrip("prices", "apply", price_file(card.format(meters)), "--preview").stdout.rsplit("\n", 2)[0]
+        )
+        for meters in (f"{two}, {one}", f"{one}, {three}")
+    }
+
+    moved, replaced = ([(row["field"], row["before"], row["after"]) for row in rows] for rows in said.values())
+    assert moved == [("meters", "a, b", "b, a")]
+    assert replaced == [("meters", "a, b", "a, c"), ("meter c", "", "3"), ("meter b", "2", "")]
 
 
 def test_apply_again_changes_nothing_and_asks_nothing(scrip, price_file):
