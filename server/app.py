@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import grpc
 import structlog
@@ -39,12 +39,13 @@ from server.changes import Changes
 from server.config import MESSAGE_BYTES_MAX, Settings
 from server.credit_service import CreditService
 from server.farewell import Farewell
-from server.http import http_app
-from server.http_port import HttpPort
 from server.ledger_service import LedgerService
-from server.metrics import Metrics
 from server.port import PortTakenError
 from server.pricing_service import PricingService
+
+if TYPE_CHECKING:
+    from server.http_port import HttpPort
+    from server.metrics import Metrics
 
 # Calls that gRPC itself lets wait to be picked up, unless our own queue is longer than half of them.
 WAITING_MAX: Final = 20_000
@@ -91,7 +92,7 @@ class Server:
             batch_max=settings.batch_max, linger_ms=settings.linger_ms, queue_max=settings.queue_max
         )
         # Nothing is counted for nobody.
-        self._metrics = Metrics(worker=worker) if settings.http_listen else None
+        self._metrics = _metrics_of(worker) if settings.http_listen else None
         self._ledger = Ledger(
             settings.database,
             clock=clock,
@@ -227,7 +228,10 @@ class Server:
         reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), services)
         return server
 
-    def _make_http(self, metrics: Metrics, *, shares_port: bool) -> HttpPort:
+    def _make_http(self, metrics: "Metrics", *, shares_port: bool) -> "HttpPort":
+        from server.http import http_app  # noqa: PLC0415 -- most servers need none of it, and begin without
+        from server.http_port import HttpPort  # noqa: PLC0415 -- most servers need none of it, and begin without
+
         metrics.watch_queue(lambda: self._ledger.operations_waiting)
         app = http_app(
             is_ready=lambda: self._is_serving,
@@ -284,3 +288,9 @@ class Server:
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in ("", *SERVICE_NAMES):
             await self._health.set(name, status)
+
+
+def _metrics_of(worker: int) -> "Metrics":
+    from server.metrics import Metrics  # noqa: PLC0415 -- most servers need none of it, and begin without
+
+    return Metrics(worker=worker)

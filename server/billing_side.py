@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Final
-
-from starlette.routing import Route
+from typing import TYPE_CHECKING, Final
 
 from ledger import Ledger, SaleRules, SpentPart
 from server.answering import Reader
@@ -14,13 +12,15 @@ from server.billing_service import BillingService
 from server.config import PAGE_NEEDS, STRIPE_TEST_KEYS, Settings
 from server.far_threads import FarThreads
 from server.inbox import Inbox
-from server.metrics import Metrics
 from server.payment_worker import PaymentWorker
 from server.payments import Payments
 from server.purchase_links import PurchaseLinks
-from server.purchase_page import PurchasePage
 from server.recharging import Recharger
-from server.stripe_api import StripeApi
+
+if TYPE_CHECKING:
+    from starlette.routing import Route
+
+    from server.metrics import Metrics
 
 # How many calls may wait for Stripe at once.
 STRIPE_CALLS_MAX: Final = 8
@@ -44,7 +44,7 @@ class BillingSide:
         settings: Settings,
         *,
         clock: Callable[[], datetime],
-        metrics: Metrics | None,
+        metrics: "Metrics | None",
     ) -> None:
         livemode = not settings.stripe_api_key.startswith(STRIPE_TEST_KEYS)
         self._ledger = ledger
@@ -61,6 +61,8 @@ class BillingSide:
         self._work: asyncio.Task[None] | None = None
         stripe = None
         if settings.stripe_api_key:
+            from server.stripe_api import StripeApi  # noqa: PLC0415 -- most servers need none of it, and begin without
+
             note = _unnoted if metrics is None else metrics.note_stripe_call
             stripe = StripeApi(settings.stripe_api_key, settings.stripe_api_base, clock=clock, note=note)
             self._inbox = Inbox(
@@ -95,11 +97,13 @@ class BillingSide:
         if self._worker is not None:
             self._worker.wake()
 
-    def pages(self) -> tuple[Route, ...]:
+    def pages(self) -> "tuple[Route, ...]":
         """The purchase page; none unless all is there that it needs."""
         settings = self._settings
         if settings.lacking(PAGE_NEEDS):
             return ()
+        from server.purchase_page import PurchasePage  # noqa: PLC0415 -- most servers need none of it, and begin without
+
         page = PurchasePage(
             self._ledger,
             self._billing,

@@ -10,9 +10,8 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from server.port import listening, port_of
+from server.port import HTTP_FLAG, listening, port_of
 
-FLAG: Final = "--http-listen"
 CONNECTIONS_MAX: Final = 1_000
 # Longer than the minute for which proxies keep connections, so that the proxy closes them and loses no request.
 KEEP_ALIVE_S: Final = 75
@@ -39,7 +38,7 @@ class HttpPort:
 
     def bind(self) -> None:
         """Takes the port, where connections wait from then on; raises PortTakenError."""
-        self._sockets = listening(self._listen, FLAG, shares=self._shares_port)
+        self._sockets = listening(self._listen, HTTP_FLAG, shares=self._shares_port)
 
     async def start(self) -> None:
         """Answers from then on."""

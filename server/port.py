@@ -10,6 +10,7 @@ from typing import Any, Final
 # An address that a name has, and that this machine has not, is no reason to refuse the others.
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _BACKLOG: Final = 128
+HTTP_FLAG: Final = "--http-listen"
 
 
 class PortTakenError(Exception):

@@ -14,8 +14,7 @@ import structlog
 
 from ledger import DatabaseMisusedError, DatabaseUnavailableError, migrate_database, parse_url, shown_url
 from server.config import Settings
-from server.http_port import FLAG
-from server.port import reserved
+from server.port import HTTP_FLAG, reserved
 from server.serving import Ending
 from server.worker import AT_ONCE, REFUSED, SERVING, STOP
 
@@ -57,7 +56,7 @@ async def supervise(settings: Settings, ending: Ending, began: Callable[[str, st
     """
     with ExitStack() as stack:
         listen = stack.enter_context(reserved(settings.listen))
-        http_listen = stack.enter_context(reserved(settings.http_listen, FLAG)) if settings.http_listen else ""
+        http_listen = stack.enter_context(reserved(settings.http_listen, HTTP_FLAG)) if settings.http_listen else ""
         await _migrate(settings.database)
         own = replace(settings, listen=listen, http_listen=http_listen)
         workers = [_Worker(number, _of_worker(own, number)) for number in range(1, settings.workers + 1)]
