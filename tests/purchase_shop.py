@@ -101,6 +101,9 @@ class Shop:
             amount, currency = self.world.get(price)["unit_amount"], "usd"
         else:
             asked |= {"mode": "payment", "payment_intent_data": {"metadata": metadata}}
+            if checkout.save_payment_method:
+                asked["customer_creation"] = "always"
+                asked["payment_intent_data"]["setup_future_usage"] = "off_session"
             amount, currency = made.order.price.minor_units, made.order.price.currency.lower()
         session = self.world.session(asked, amount, currency)
         named = self.billing.name_order(
@@ -116,6 +119,11 @@ class Shop:
             Deduct(request_id=f"spent-{next(self._numbers)}", account=account, amount=amount)
         )
         assert isinstance(deducted, Accepted), deducted
+
+    @property
+    def has_news(self):
+        """True if something happened since that is not brought yet."""
+        return len(self.world.events) > self._came
 
     def deliver(self):
         """Brings what happened since to the ledger, and with it, again, some of what was brought before."""
