@@ -127,7 +127,6 @@ from ledger.sales.facts import (
     SubscriptionState,
 )
 from ledger.sales.model import (
-    Customer,
     EventState,
     Order,
     OrderKind,
@@ -191,7 +190,6 @@ __all__ = [
     "Consent",
     "CountedLimit",
     "CurrencyTrialBalance",
-    "Customer",
     "CustomerSeen",
     "DatabaseMisusedError",
     "DatabaseUnavailableError",

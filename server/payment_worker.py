@@ -83,7 +83,7 @@ class PaymentWorker:
     async def _do(self, do: Callable[[], int | None]) -> int | None:
         done = asyncio.get_running_loop().run_in_executor(self._threads, do)
         self._under_way.add(done)
-        done.add_done_callback(self._under_way.discard)
+        done.add_done_callback(self._ended)
         try:
             # Whoever cancels this waits for it, in `close`.
             return await asyncio.shield(done)
@@ -93,6 +93,12 @@ class PaymentWorker:
             # What breaks once must not end the work on all payments.
             log.exception("payments_broke")
         return None
+
+    def _ended(self, done: asyncio.Future[int | None]) -> None:
+        self._under_way.discard(done)
+        # Looked at, so that asyncio does not complain of what nobody waits for any more once the server stops.
+        if not done.cancelled():
+            done.exception()
 
     def _settle(self) -> None:
         for order in self._billing.settle_due():

@@ -10,7 +10,6 @@ import structlog
 from ledger import (
     Billing,
     Checkout,
-    Customer,
     EventState,
     MadeOrder,
     Order,
@@ -28,8 +27,6 @@ RECONCILED_DAYS_MAX: Final = 30
 GLANCE_EVERY: Final = timedelta(seconds=5)
 # Stripe's sessions can be paid for a day.
 SESSION_IS_GOOD: Final = timedelta(hours=23)
-# What Stripe calls it if the same order is taken to it with other parameters.
-IDEMPOTENCY_ERROR: Final = "idempotency_error"
 
 log = structlog.get_logger()
 
@@ -66,19 +63,16 @@ class Asked:
 class AsksStripe(Protocol):
     """The calls that are made to Stripe. All of them raise StripeUnavailableError and StripeRefusedError."""
 
-    def create_session(self, order: Order, *, customer: str) -> Asked:
-        """Makes the Checkout session of an order; the same order again gets the same session.
+    def create_session(self, order: Order) -> Asked:
+        """Makes the Checkout session of an order; the same order again gets the same session."""
 
-        customer   cus_…; empty if Stripe does not know the customer yet
-        """
-
-    def charge(self, order: Order, customer: Customer) -> tuple[Asked, Reading]:
-        """Charges a saved payment method; the same order again is charged once.
+    def charge(self, order: Order) -> tuple[Asked, Reading]:
+        """Charges the payment method of an order; the same order again is charged once.
 
         A decline is no error, but a reading that says so.
         """
 
-    def charge_of(self, order: Order, customer: Customer) -> tuple[Asked, Reading] | None:
+    def charge_of(self, order: Order) -> tuple[Asked, Reading] | None:
         """What became of an attempt to charge an order, whose answer was lost; None if there was none."""
 
     def look_up(self, stripe_id: str) -> tuple[Reading, ...]:
@@ -138,11 +132,12 @@ class Payments:
         """
         if self._stripe is None:
             return _NOT_CONFIGURED
-        made = (self._unpaid_like(checkout) if by_link else None) or self._billing.create_checkout(checkout)
+        unpaid = self._unpaid_like(checkout) if by_link else None
+        made = unpaid or self._billing.create_checkout(checkout, by_link=by_link)
         # What was granted by hand before Stripe had a name for it is not to be paid any more.
         if isinstance(made, Refused) or made.order.stripe_id or made.order.state is not OrderState.OPEN:
             return made
-        named = self._take_to_stripe(self._stripe, made.order, by_link=by_link)
+        named = self._take_to_stripe(self._stripe, made.order)
         return named if isinstance(named, Refused) else MadeOrder(order=named, replayed=made.replayed)
 
     def _unpaid_like(self, checkout: Checkout) -> MadeOrder | None:
@@ -256,17 +251,9 @@ class Payments:
             inbox.try_to_apply(stripe.whole(stored))
         return self._as_it_stands(event)
 
-    def _take_to_stripe(self, stripe: AsksStripe, order: Order, *, by_link: bool) -> Order | Refused:
-        known = self._billing.customer(order.tenant, order.account_id)
-        customer = "" if known is None or by_link else known.customer
+    def _take_to_stripe(self, stripe: AsksStripe, order: Order) -> Order | Refused:
         try:
-            try:
-                asked = stripe.create_session(order, customer=customer)
-            except StripeRefusedError as error:
-                if error.code != IDEMPOTENCY_ERROR or not customer:
-                    raise
-                # Asked before, of a customer whom Stripe did not know then, and the answer was lost.
-                asked = stripe.create_session(order, customer="")
+            asked = stripe.create_session(order)
         except (StripeUnavailableError, StripeRefusedError) as error:
             return refusal_of(error)
         return self._billing.name_order(

@@ -10,14 +10,13 @@ import structlog
 from ledger import (
     AutoRecharge,
     Billing,
-    Customer,
     DatabaseUnavailableError,
     NotPaid,
     Order,
     Reading,
     StoppingError,
 )
-from server.payments import IDEMPOTENCY_ERROR, Asked, AsksStripe, StripeRefusedError, StripeUnavailableError
+from server.payments import Asked, AsksStripe, StripeRefusedError, StripeUnavailableError
 
 RECHARGES_AT_ONCE: Final = 100
 # Stripe forgets idempotency keys after a day. What is older may have been charged already, and the answer lost.
@@ -61,12 +60,11 @@ class Recharger:
         order = self._billing.begin_recharge(recharge)
         if order is None:
             return
-        customer = self._billing.customer(order.tenant, order.account_id)
-        if customer is None or not customer.payment_method:
+        if not order.payment_method:
             self._not_paid(order, "no_payment_method")
             return
         try:
-            charged = self._charge(order, customer)
+            charged = self._charge(order)
         except StripeRefusedError as error:
             log.warning("recharge_refused", order_id=order.order_id, error=str(error), code=error.code)
             self._not_paid(order, error.code or "refused")
@@ -79,23 +77,14 @@ class Recharger:
         self._billing.name_order(order.tenant, order.order_id, stripe_id=asked.stripe_id, refs=asked.refs)
         self._billing.learn(_for_good(reading))
 
-    def _charge(self, order: Order, customer: Customer) -> tuple[Asked, Reading] | None:
+    def _charge(self, order: Order) -> tuple[Asked, Reading] | None:
         """None: it was not charged, and must not be any more."""
         may_charge = self._billing.may_charge(order)
         if not may_charge or self._clock() - order.created_at > KEY_IS_KEPT:
-            before = self._stripe.charge_of(order, customer)
+            before = self._stripe.charge_of(order)
             if before is not None:
                 return before
-        if not may_charge:
-            return None
-        try:
-            return self._stripe.charge(order, customer)
-        except StripeRefusedError as error:
-            # It was asked for before, with another card, and the answer was lost.
-            before = self._stripe.charge_of(order, customer) if error.code == IDEMPOTENCY_ERROR else None
-            if before is None:
-                raise
-            return before
+        return self._stripe.charge(order) if may_charge else None
 
     def _not_paid(self, order: Order, why: str) -> None:
         fact = NotPaid(why=why, is_final=True, at=self._clock())

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, cast
 import stripe
 from stripe import StripeClient, StripeObject
 
-from ledger import Customer, NotPaid, Order, Reading, StripeEvent, utc_now
-from server.payments import IDEMPOTENCY_ERROR, Asked, StripeRefusedError, StripeUnavailableError
+from ledger import NotPaid, Order, Reading, StripeEvent, utc_now
+from server.payments import Asked, StripeRefusedError, StripeUnavailableError
 from server.stripe_events import ACCOUNT, ORDER, PACKAGE, PLAN, TENANT, TYPES, Unreadable, has_more_lines, read_object
 from server.stripe_fields import Json, name, part
 
@@ -56,21 +56,21 @@ class StripeApi:
         )
         self._clock, self._note = clock, note
 
-    def create_session(self, order: Order, *, customer: str) -> Asked:
+    def create_session(self, order: Order) -> Asked:
         """See AsksStripe."""
-        params = _session_params(order, customer)
+        params = _session_params(order)
         with self._asking("create_session"):
             made = self._client.v1.checkout.sessions.create(params, {"idempotency_key": order.order_id})
         return Asked(stripe_id=made.id, url=made.url or "")
 
-    def charge(self, order: Order, customer: Customer) -> tuple[Asked, Reading]:
+    def charge(self, order: Order) -> tuple[Asked, Reading]:
         """See AsksStripe."""
         assert order.price is not None, "a recharge has a price"
         params: PaymentIntentCreateParams = {
             "amount": order.price.minor_units,
             "currency": order.price.currency.lower(),
-            "customer": customer.customer,
-            "payment_method": customer.payment_method,
+            "customer": order.customer,
+            "payment_method": order.payment_method,
             "description": order.title,
             "metadata": metadata_of(order),
             "off_session": True,
@@ -83,15 +83,14 @@ class StripeApi:
                 return self._declined(order, error)
         return self._asked(_json(made))
 
-    def charge_of(self, order: Order, customer: Customer) -> tuple[Asked, Reading] | None:
+    def charge_of(self, order: Order) -> tuple[Asked, Reading] | None:
         """See AsksStripe."""
         since = int(order.created_at.timestamp())
         with self._asking("charge_of"):
             if order.stripe_id:
-                # Whoever has become the customer since.
                 return self._asked(_json(self._client.v1.payment_intents.retrieve(order.stripe_id)))
             page = self._client.v1.payment_intents.list(
-                {"customer": customer.customer, "created": {"gte": since}, "limit": PAGE_SIZE}
+                {"customer": order.customer, "created": {"gte": since}, "limit": PAGE_SIZE}
             )
             for intent in map(_json, page.auto_paging_iter()):
                 if part(intent, "metadata").get(ORDER) == order.order_id:
@@ -213,7 +212,7 @@ def metadata_of(order: Order) -> dict[str, str]:
     return {key: value for key, value in metadata.items() if value}
 
 
-def _session_params(order: Order, customer: str) -> "SessionCreateParams":
+def _session_params(order: Order) -> "SessionCreateParams":
     assert order.asked is not None, "a checkout was asked for"
     metadata = metadata_of(order)
     params: SessionCreateParams = {
@@ -224,15 +223,15 @@ def _session_params(order: Order, customer: str) -> "SessionCreateParams":
         "client_reference_id": order.order_id,
         "metadata": metadata,
     }
-    if customer:
-        params["customer"] = customer
+    if order.customer:
+        params["customer"] = order.customer
     if order.stripe_price:
         params["subscription_data"] = {"metadata": metadata}
         return params
     params["payment_intent_data"] = {"metadata": metadata}
     if order.asked.save_payment_method:
         params["payment_intent_data"]["setup_future_usage"] = "off_session"
-        if not customer:
+        if not order.customer:
             params["customer_creation"] = "always"
     return params
 
@@ -269,8 +268,6 @@ def _translated() -> Iterator[None]:
         raise StripeUnavailableError(f"no answer ({type(error.__cause__ or error).__name__})") from error
     except (stripe.RateLimitError, stripe.APIError) as error:
         raise StripeUnavailableError(f"{error.http_status}: {error.user_message}") from error
-    except stripe.IdempotencyError as error:
-        raise StripeRefusedError(str(error.user_message), IDEMPOTENCY_ERROR) from error
     except stripe.AuthenticationError as error:
         # Its message has a part of the key.
         raise StripeRefusedError("the API key is not accepted", "api_key_invalid") from error

@@ -236,7 +236,22 @@ def test_a_newer_payment_method_replaces_the_one_before(shop):
     shop.event(CustomerSeen(customer="cus_1", payment_method="pm_1", at=days(1)), tenant="default", account_id="acme")
     shop.event(CustomerSeen(customer="cus_1", at=days(3)), tenant="default", account_id="acme")
 
-    assert shop.billing.customer("default", "acme").payment_method == "pm_2"
+    shop.billing.set_auto_recharge(agreed())
+    shop.spend(90)
+    assert begin(shop).payment_method == "pm_2"
+
+
+def test_what_was_begun_is_asked_of_the_same_customer_again_whoever_that_is_now(shop):
+    shop.billing.set_auto_recharge(agreed())
+    shop.spend(90)
+    begun = begin(shop)
+
+    other = CustomerSeen(customer="cus_2", payment_method="pm_2", at=days(2))
+    shop.event(other, tenant="default", account_id="acme")
+    again = begin(shop)
+
+    assert again == begun
+    assert (again.customer, again.payment_method) == ("cus_1", "pm_1")
 
 
 def test_what_may_not_buy_does_not_keep_others_waiting(shop, ledger):

@@ -42,7 +42,7 @@ from ledger.model import NO_MEMO, Memo
 from ledger.outcome import Reason, Refused
 from ledger.sales.catalogue import Checkout
 from ledger.sales.facts import InvoicePaid, Paid, Reading
-from ledger.sales.model import Customer, EventState, Order, OrderKind, OrderState, SaleRules, StripeEvent, Subscription
+from ledger.sales.model import EventState, Order, OrderKind, OrderState, SaleRules, StripeEvent, Subscription
 from ledger.sales.selling import Unknown, checkout_order_id, for_package
 from ledger.writer import NotDoneError, StaleError, StoppingError, decided_again
 
@@ -74,21 +74,23 @@ class Billing(Shelf, Recharges, Lists):
         super().__init__(database, Settling(database, submit, clock, rules))
         self._clock, self._rules = clock, rules
 
-    def create_checkout(self, checkout: Checkout) -> MadeOrder | Refused:
+    def create_checkout(self, checkout: Checkout, *, by_link: bool = False) -> MadeOrder | Refused:
         """Writes the order of a checkout, before anybody is asked for money. Its order_id follows from the request.
 
         An order that is new, or that has no stripe_id yet, is to be taken to the provider next; then `name_order`.
 
+        by_link   True: whoever has a link pays; the provider is not to be told whose account it is
         refuses   REQUEST_ID_REUSED, PACKAGE_NOT_FOUND, PLAN_NOT_FOUND, in that order
         """
-        return decided_again(lambda: self._create_checkout(checkout))
+        return decided_again(lambda: self._create_checkout(checkout, by_link=by_link))
 
-    def _create_checkout(self, checkout: Checkout) -> MadeOrder | Refused:
+    def _create_checkout(self, checkout: Checkout, *, by_link: bool) -> MadeOrder | Refused:
         name = checkout_order_id(checkout)
         with self._database.read() as connection:
             known = read_order(connection, name)
             package = read_package(connection, checkout.tenant, checkout.package)
             plan = read_plan(connection, checkout.tenant, checkout.plan)
+            customer = None if by_link else read_customer(connection, checkout.tenant, checkout.account_id)
         if known is not None:
             return _repeated(known, checkout)
         order = Order(
@@ -100,6 +102,7 @@ class Billing(Shelf, Recharges, Lists):
             asked=checkout,
             price=None,
             livemode=self._rules.livemode,
+            customer="" if customer is None else customer.customer,
             created_at=self._clock(),
         )
         if checkout.package:
@@ -114,7 +117,7 @@ class Billing(Shelf, Recharges, Lists):
         return MadeOrder(order=replace(order, version=1), replayed=False)
 
     def unpaid_like(self, checkout: Checkout, since: datetime) -> Order | None:
-        """The newest order that is not paid yet and differs from a checkout in its request alone; None if none does.
+        """The newest order by a link that is not paid yet and is as a checkout wants it; None if none is.
 
         Of its package only what is as it is on sale now; none if the checkout's own request has made an order.
 
@@ -129,6 +132,7 @@ class Billing(Shelf, Recharges, Lists):
                 order
                 for order in made
                 if order.state is OrderState.OPEN
+                and not order.customer
                 and order.asked is not None
                 and replace(order.asked, request_id=checkout.request_id) == checkout
                 and for_package(order, package) == order
@@ -414,11 +418,6 @@ class Billing(Shelf, Recharges, Lists):
             mark_event(connection, event_id, EventState.SET_ASIDE, why=why, waits=refs, alarm_at=alarm_at)
 
         self._settling.write(write)
-
-    def customer(self, tenant: str, account_id: str) -> Customer | None:
-        """As whom the provider knows an account; None if it does not."""
-        with self._database.read() as connection:
-            return read_customer(connection, tenant, account_id)
 
 
 def _repeated(known: Order, checkout: Checkout) -> MadeOrder | Refused:

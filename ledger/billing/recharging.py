@@ -99,6 +99,7 @@ class Recharges(Desk):
             if not is_due(connection, known, now):
                 return None
             package = read_package(connection, known.tenant, known.package)
+            customer = read_customer(connection, known.tenant, known.account_id)
             month = month_of(now)
             spent = [
                 order.price.minor_units
@@ -121,6 +122,9 @@ class Recharges(Desk):
             account_id=known.account_id,
             price=package.price,
             livemode=self._settling.rules.livemode,
+            # Whoever the customer is later: asked again, the provider is to be asked the same.
+            customer="" if customer is None else customer.customer,
+            payment_method="" if customer is None else customer.payment_method,
             asset=known.asset,
             consent=known.consent,
             created_at=now,

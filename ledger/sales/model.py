@@ -289,6 +289,8 @@ class Order:
     stripe_price    what the provider is asked for, of a plan: price_…; empty for others
     price           what was asked for; None for SUBSCRIBE, whose price is the provider's
     livemode        whether real money was asked for
+    customer        as whom the provider knows who pays, cus_…, as it was when it was made; empty: it is not to be told
+    payment_method  of a recharge, what is charged: pm_…; empty: nothing can be
     sold            what it grants once it is paid; nothing for SUBSCRIBE
     taken_back      what it takes back once it is paid, of a change to less in mid-period
     period          of an invoice: what its regular line paid for; None: it has none
@@ -322,6 +324,8 @@ class Order:
     stripe_price: str = ""
     price: Money | None
     livemode: bool
+    customer: str = ""
+    payment_method: str = ""
     sold: tuple[Sold, ...] = ()
     taken_back: tuple[TakenBack, ...] = ()
     period: PaidPeriod | None = None
