@@ -88,13 +88,13 @@ class Till:
         self.world, self.clock, self.faults = world, clock, []
         self._charged, self._lock = {}, Lock()
 
-    def charge(self, order, customer):
+    def charge(self, order):
         with self._lock:
             fault = self.faults.pop(0) if self.faults else None
             if fault == DOWN:
                 raise StripeUnavailableError("it is down")
             if order.order_id not in self._charged:
-                asked = {"customer": customer.customer, "payment_method": customer.payment_method}
+                asked = {"customer": order.customer, "payment_method": order.payment_method}
                 asked["metadata"] = metadata_of(order)
                 try:
                     made = self.world.charge(asked, order.price.minor_units, order.price.currency.lower())
@@ -103,9 +103,9 @@ class Till:
                 self._charged[order.order_id] = made["id"]
             if fault == LOST:
                 raise StripeUnavailableError("its answer is lost")
-            return self.charge_of(order, customer)
+            return self.charge_of(order)
 
-    def charge_of(self, order, _customer):
+    def charge_of(self, order):
         if order.order_id not in self._charged:
             return None
         intent = self.world.get(self._charged[order.order_id])
