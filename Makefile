@@ -28,8 +28,11 @@ browser: ## install chromium, in which the purchase page is tested (Debian, as r
 serve: setup ## start the server on 127.0.0.1:50051, books in ./data (flags: ARGS=)
 	$(BIN)/scrip serve $(ARGS)
 
-# They start many processes, none of which should have to compile again what all of them load.
+# They start many processes, none of which should have to compile again what all of them load; and where there is room
+# for it they write to memory, because a disk has to be waited for at each commit.
 test: export PYTHONDONTWRITEBYTECODE :=
+test: export TMPDIR := $(or $(TMPDIR),$(shell \
+	[ "$$(df -k --output=avail /dev/shm 2>/dev/null | tail -n 1)" -gt 4000000 ] 2>/dev/null && echo /dev/shm || echo /tmp))
 test: setup ## run the tests on all cores (one file or name: ARGS="tests/test_x.py -k name"; one by one: ARGS="-n 0")
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
