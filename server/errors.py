@@ -202,7 +202,7 @@ REFUSALS: Final = MappingProxyType(
         ),
         Reason.STRIPE_REFUSED: _Telling(
             code=_PRECONDITION,
-            message="Stripe refused this: {stripe_message}. Correct the package or the plan.",
+            message="Stripe refused this: {stripe_message}. Correct the package, the plan or the key.",
         ),
         Reason.EVENT_NOT_FOUND: _Telling(code=_NOT_FOUND, message="Neither Scrip nor Stripe has an event {event_id}."),
         Reason.NO_PAYMENT_METHOD: _Telling(

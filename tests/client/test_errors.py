@@ -143,7 +143,7 @@ def test_what_stripe_refused_says_so_in_stripes_words(way, script, target):
     status = error(
         grpc.StatusCode.FAILED_PRECONDITION,
         "STRIPE_REFUSED",
-        "Stripe refused this: No such price. Correct the package or the plan.",
+        "Stripe refused this: No such price. Correct the package, the plan or the key.",
         stripe_message="No such price",
         stripe_code="resource_missing",
     )
@@ -153,7 +153,7 @@ def test_what_stripe_refused_says_so_in_stripes_words(way, script, target):
     assert type(refused) is scrip.StripeRefused
     assert (refused.stripe_message, refused.stripe_code) == ("No such price", "resource_missing")
     assert refused.code is grpc.StatusCode.FAILED_PRECONDITION
-    assert str(refused) == "Stripe refused this: No such price. Correct the package or the plan."
+    assert str(refused) == "Stripe refused this: No such price. Correct the package, the plan or the key."
 
 
 def test_a_refusal_outside_of_a_batch_has_no_place_in_one(way, script, target):

@@ -57,7 +57,7 @@ class StripeUnavailable(Unavailable):
 
 
 class StripeRefused(FailedPrecondition):
-    """Stripe refused the request. Correct the package or the plan.
+    """Stripe refused the request. Correct the package, the plan or the key.
 
     stripe_message   why, in Stripe's words
     stripe_code      Stripe's name for it; empty if it gave none

@@ -232,7 +232,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_STRIPE_REFUSED: _ErrorReason.ValueType  # 87
     """FAILED_PRECONDITION. Stripe refused the request. Metadata: stripe_message, stripe_code (empty if it gave none).
-    Example: "Stripe refused this: No such price. Correct the package or the plan."
+    Example: "Stripe refused this: No such price. Correct the package, the plan or the key."
     """
     ERROR_REASON_EVENT_NOT_FOUND: _ErrorReason.ValueType  # 88
     """NOT_FOUND. There is no such event. Metadata: event_id.
@@ -455,7 +455,7 @@ Example: "Stripe did not do this: connection refused. Retry with the same reques
 """
 ERROR_REASON_STRIPE_REFUSED: ErrorReason.ValueType  # 87
 """FAILED_PRECONDITION. Stripe refused the request. Metadata: stripe_message, stripe_code (empty if it gave none).
-Example: "Stripe refused this: No such price. Correct the package or the plan."
+Example: "Stripe refused this: No such price. Correct the package, the plan or the key."
 """
 ERROR_REASON_EVENT_NOT_FOUND: ErrorReason.ValueType  # 88
 """NOT_FOUND. There is no such event. Metadata: event_id.
