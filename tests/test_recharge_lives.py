@@ -72,7 +72,9 @@ def lives(steps_max=10):
         threshold=st.integers(1, 600),
         target=st.sampled_from([0, 0, 1, 2]),
         cap=st.integers(1, 6),
-        steps=st.lists(st.tuples(st.sampled_from(happens), st.integers(1, 1000)), min_size=2, max_size=steps_max).map(tuple),
+        steps=st.lists(
+            st.tuples(st.sampled_from(happens), st.integers(1, 1000)), min_size=2, max_size=steps_max
+        ).map(tuple),
         seed=st.integers(0, 2**32),
         shapes=st.sampled_from(SHAPES),
     )  # fmt: skip

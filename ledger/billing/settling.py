@@ -252,7 +252,7 @@ def _read_books(connection: Connection, order: Order) -> Books:
         found_lots |= _read_lots(connection, other)
     for place, lot in _read_lots(connection, order).items():
         found_lots[place] = lot
-        if lot.terms.expires_at is not None:
+        if order.period is not None:
             ran_out = select(func.sum(lines.c.amount)).where(
                 lines.c.account_key == place[0], lines.c.lot == place[1], lines.c.credit == Code.BREAKAGE.value
             )

@@ -178,12 +178,6 @@ class _Wanted:
         moved = 0 if self._order.is_here(posted) else posted.moved
         return max(lot.spent - lot.reclaimed - moved, 0)
 
-    def _lapsed(self, posted: PostedLot) -> int:
-        """What has run out of a lot; what is not written yet is written before the books decide."""
-        lot = self._lot(posted)
-        unwritten = lot.remaining if has_run_out(lot, self._now) else 0
-        return self._books.lapsed.get(self._order.place(posted), 0) + unwritten
-
     def _disputed(self, sold: Sold) -> Iterator[tuple[str, int]]:
         """Each open dispute's share of the credits that are not returned yet."""
         before = self._returned
@@ -228,8 +222,7 @@ class _Wanted:
             held = [one for one in self._order.holds if one.sold == sold.name]
             drawn = self._drawn(held)
             short = max(used - wanted, 0)
-            unspent = max(there - sum(map(self._lapsed, lots)) - wanted - short, 0)
-            posts = tuple(self._revoked(sold, lots, unspent, short, drawn))
+            posts = tuple(self._revoked(sold, lots, max(there - wanted - short, 0), short, drawn))
             if posts or any(self._is_to_end(one) for one in held):
                 yield from (self._release(one) for one in held)
                 yield from posts
