@@ -19,13 +19,16 @@ from ledger import (
     EventState,
     Ledger,
     MadeOrder,
+    OpenAccount,
     Package,
     Plan,
+    Reason,
     Refused,
     WriterOptions,
 )
 from server.inbox import Inbox
 from server.stripe_events import take
+from tests.books import merging
 from tests.stripe_shapes import Shape, event_shown
 from tests.stripe_world import StripeWorld
 
@@ -61,6 +64,8 @@ class Shop:
         self._seconds = count()
         self._came = 0
         self._numbers = count(1)
+        # By asset, where the account was and is.
+        self._merged = {}
         self.billing = ledger.billing(rules)
         self._inbox = Inbox(self.billing, secrets=(), livemode=False, clock=clock, noted=lambda _state: None)
         # Of two things that happen, the later one is later by a second.
@@ -68,7 +73,22 @@ class Shop:
 
     @property
     def account(self):
-        return AccountName(tenant=self.tenant, account_id=ACCOUNT, asset="credits")
+        return self.account_in("credits")
+
+    def account_in(self, asset):
+        """The customer's account in an asset, wherever that is by now."""
+        return AccountName(tenant=self.tenant, account_id=self._merged.get(asset, [ACCOUNT])[-1], asset=asset)
+
+    def merge(self, asset):
+        """Merges the customer's account into a new one, unless something of it is held."""
+        into = replace(self.account_in(asset), account_id=f"{ACCOUNT}-{next(self._numbers)}")
+        for account in (self.account_in(asset), into):
+            self.ledger.execute(OpenAccount(request_id="open", account=account))
+        merged = self.ledger.execute(merging(self.account_in(asset), into))
+        if isinstance(merged, Accepted):
+            self._merged.setdefault(asset, [ACCOUNT]).append(into.account_id)
+        else:
+            assert merged.reason is Reason.ACCOUNT_HAS_HOLDS
 
     def sell(self, *offers):
         """Puts packages and plans on sale."""
@@ -114,7 +134,7 @@ class Shop:
 
     def spend(self, amount, asset="credits"):
         """Uses credits that are there."""
-        account = replace(self.account, asset=asset)
+        account = self.account_in(asset)
         deducted = self.ledger.execute(
             Deduct(request_id=f"spent-{next(self._numbers)}", account=account, amount=amount)
         )
@@ -163,7 +183,7 @@ class Shop:
 
     def balance(self, asset="credits"):
         """(available, held, owed); nothing for an account that is not open."""
-        found = self.ledger.balances(self.tenant, ACCOUNT, asset)
+        found = self.ledger.balances(self.tenant, self.account_in(asset).account_id, asset)
         balances = getattr(found, "balances", ())
         return (balances[0].available, balances[0].held, balances[0].owed) if balances else (0, 0, 0)
 
@@ -178,13 +198,14 @@ class Shop:
         return {row.code.value: row.balance for one in found.currencies for row in one.rows if row.balance}
 
     def paid_lots(self):
-        """How many lots that cost something the account ever had."""
-        found = getattr(self.ledger.lots(self.account, include_empty=True), "lots", ())
-        return sum(lot.terms.cost is not None for lot in found)
+        """How many lots that cost something the customer ever had."""
+        names = [replace(self.account, account_id=name) for name in self._merged.get("credits", [ACCOUNT])]
+        found = [getattr(self.ledger.lots(name, include_empty=True), "lots", ()) for name in names]
+        return sum(lot.terms.cost is not None for lots in found for lot in lots)
 
     def is_unlimited(self, asset):
         """True if a plan covers all use of an asset."""
-        found = getattr(self.ledger.account(replace(self.account, asset=asset)), "account", None)
+        found = getattr(self.ledger.account(self.account_in(asset)), "account", None)
         return found is not None and found.terms.unlimited
 
     def entries(self):

@@ -34,8 +34,9 @@ class Life:
     contents    of each asset, the first of ASSETS first: credits, bonus, and how many days each lasts, 0 for ever
     payment     how it is paid, or not
     spent       of the credits and the bonus of each asset, in thousandths; before anything goes wrong
+    merged      before it is paid, the customer's accounts are merged into others
     steps       what happens afterwards, each with a number that says how much or which: a trouble with the money,
-                `spend`, or `wait` for some days
+                `spend`, `wait` for some days, or `merge` an account into another
     one_by_one  which of the steps are told at once, before the next happens; by place
     """
 
@@ -43,6 +44,7 @@ class Life:
     price: int
     payment: str
     spent: int
+    merged: bool
     steps: tuple[tuple[str, int], ...]
     one_by_one: int
     returned: SpentPart
@@ -52,7 +54,7 @@ class Life:
 
 def lives():
     lasts = st.sampled_from([0, 0, 3, 8])
-    steps = st.sampled_from([*TROUBLES, *TROUBLES, "spend", "spend", "wait", "wait"])
+    steps = st.sampled_from([*TROUBLES, *TROUBLES, "spend", "spend", "wait", "wait", "merge"])
     return st.builds(
         Life,
         contents=st.lists(
@@ -61,6 +63,7 @@ def lives():
         price=st.integers(1, 3000),
         payment=st.sampled_from(["now", "now", "now", "settled", "bounced", "expired"]),
         spent=st.sampled_from([0, 0, 100, 500, 900, 1000]) | st.integers(0, 1000),
+        merged=st.sampled_from([False, False, True]),
         steps=st.lists(st.tuples(steps, st.integers(1, 1000)), max_size=10).map(tuple),
         one_by_one=st.sampled_from([0, 1023]) | st.integers(0, 1023),
         returned=st.sampled_from([SpentPart.OWE, SpentPart.WRITE_OFF]),
@@ -93,6 +96,8 @@ class Player:
 
     def play(self):
         session = self.shop.begin(package="starter")
+        for asset in self.assets if self.life.merged else ():
+            self.shop.merge(asset)
         pay(self.life, self.shop, session["id"])
         self.began = self.clock.now
         self._tell()
@@ -120,6 +125,8 @@ class Player:
                 model.lapse(self.clock.now)
         elif what == "spend":
             self._spend(self.assets[size % len(self.assets)], size)
+        elif what == "merge":
+            self.shop.merge(self.assets[size % len(self.assets)])
         else:
             make(what, size, self.shop.world, intent_id, self.life.price)
 
