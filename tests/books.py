@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import count
 
-from sqlalchemy import inspect, select, text
+from sqlalchemy import Connection, inspect, select, text
 
 from ledger import (
     DEFAULT_ASSET,
@@ -35,6 +37,8 @@ DAY = timedelta(days=1)
 ACME = AccountName(tenant=DEFAULT_TENANT, account_id="acme", asset=DEFAULT_ASSET)
 
 _numbers = count(1)
+# Written out, which costs more than to run them.
+_EVERY_ROW = {table.name: str(select(table)) for table in metadata.sorted_tables}
 
 
 class Clock:
@@ -47,41 +51,50 @@ class Clock:
         return self.now
 
 
-def audit_findings(url: str) -> list[str]:
-    """What the audit says about every tenant's books, and trial balances that do not balance; nothing is well."""
-    database = Database(url, readers=1)
+@contextmanager
+def _reading(url: str) -> Iterator[tuple[Database, Connection]]:
+    database = _database(url)
     try:
         with database.read() as connection:
-            if not inspect(connection).has_table(accounts.name):
-                return []
-            tenants = set(connection.execute(select(accounts.c.tenant)).scalars())
-            tenants |= set(connection.execute(select(totals.c.tenant)).scalars())
-        reports = Reports(database, Loader(database), lambda: START)
-        findings = [said for tenant in sorted(tenants) for said in reports.audit(tenant, None, None).findings]
-        return findings or [said for tenant in sorted(tenants) for said in _unbalanced(database, tenant)]
+            yield database, connection
     finally:
         database.close()
 
 
-def _unbalanced(database: Database, tenant: str) -> Iterator[str]:
+@lru_cache(maxsize=4)
+def _database(url: str) -> Database:
+    """Kept for what it has compiled: nearly all tests on PostgreSQL share one. Closed, it may be used again."""
+    return Database(url, readers=1)
+
+
+def audit_findings(url: str) -> list[str]:
+    """What the audit says about every tenant's books, and trial balances that do not balance; nothing is well."""
+    with _reading(url) as (database, connection):
+        if not inspect(connection).has_table(accounts.name):
+            return []
+        tenants = set(connection.execute(select(accounts.c.tenant)).scalars())
+        tenants |= set(connection.execute(select(totals.c.tenant)).scalars())
+        clock = Clock(START)
+        reports = Reports(database, Loader(database), clock)
+        findings = [said for tenant in sorted(tenants) for said in reports.audit(tenant, None, None).findings]
+        return findings or [said for tenant in sorted(tenants) for said in _unbalanced(reports, clock, tenant)]
+
+
+def _unbalanced(reports: Reports, clock: Clock, tenant: str) -> Iterator[str]:
     """Now, and once everything has lapsed that ever will."""
-    for clock in (Clock(START), Clock(datetime(8999, 1, 1, tzinfo=UTC))):
-        for found in Reports(database, Loader(database), clock).trial_balance(tenant, None).assets:
+    for clock.now in (START, datetime(8999, 1, 1, tzinfo=UTC)):
+        for found in reports.trial_balance(tenant, None).assets:
             if sum(row.balance for row in found.rows) != 0:
                 yield f"The trial balance of {found.asset.asset} does not balance."
 
 
 def rows_of(url: str) -> dict[str, Counter[str]]:
     """Every row of every table, by table, to see whether anything was written."""
-    database = Database(url, readers=1)
-    try:
-        with database.read() as connection:
-            return {
-                table.name: Counter(repr(tuple(row)) for row in connection.execute(select(table)))
-                for table in metadata.sorted_tables
-            }
-    finally:
-        database.close()
+    with _reading(url) as (_, connection):
+        return {
+            name: Counter(repr(tuple(row)) for row in connection.exec_driver_sql(statement))
+            for name, statement in _EVERY_ROW.items()
+        }
 
 
 def touch(url: str, statement: str) -> None:
