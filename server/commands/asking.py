@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
-from typing import Any
+from typing import Any, Final
 
 import click
 import grpc
@@ -13,6 +13,13 @@ from server.commands.options import memo, options, reasoned_memo, repeatable
 from server.commands.rows import CHANGE_FITS, change_row
 from server.config import MESSAGE_BYTES_MAX, setting_options
 from server.output import Format, format_option, rendered
+
+# What may be asked for again as it is; the client has made up a request_id if the command has none.
+_AGAIN: Final = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+)
 
 
 def asks(command: Callable[..., None]) -> Callable[..., None]:
@@ -45,6 +52,8 @@ def errors_told(server: str) -> Iterator[None]:
             told = f"A server takes at most {MESSAGE_BYTES_MAX:,} bytes at once, and this is more. Divide it. ({told})"
         elif not error.reason_name:
             told = f"{told.removesuffix('.')}. Is a server running at {server}? Start one with: scrip serve"
+        elif error.code in _AGAIN and error.request_id:
+            told = f"{told} That was: --request-id {error.request_id}"
         raise click.ClickException(told) from error
 
 

@@ -5,9 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
+import grpc
 import pytest
+from scrip import ErrorReason, StripeUnavailable
 
 from server.__main__ import main
+from server.commands.asking import errors_told
 
 DOCUMENTED = Path(__file__).parent.parent.parent / "docs" / "commands.md"
 
@@ -150,3 +154,18 @@ def test_the_help_names_every_command(run):
     said = run("--help").stdout
 
     assert [name for name in main.commands if f"\n  {name} " not in said] == []
+
+
+def test_what_may_be_asked_for_again_is_told_with_the_request_id_that_was_made_up():
+    said = "Stripe did not do this: no answer. Retry with the same request_id."
+    reason = ErrorReason.ERROR_REASON_STRIPE_UNAVAILABLE
+
+    def told(request_id):
+        with pytest.raises(click.ClickException) as ended, errors_told("localhost:1"):
+            raise StripeUnavailable(
+                grpc.StatusCode.UNAVAILABLE, reason, said, request_id=request_id, reason_name="STRIPE_UNAVAILABLE"
+            )
+        return ended.value.message
+
+    assert told("r-7") == f"{said} That was: --request-id r-7"
+    assert told(None) == said
