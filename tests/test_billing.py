@@ -83,6 +83,21 @@ ROWS = {
     "dispute open": (package(), [40, dispute()], OWE, (0, 60, 0), S.DISPUTED),
     "dispute of a part": (package(), [dispute(300)], OWE, (70, 30, 0), S.DISPUTED),
     "dispute lost": (package(), [40, dispute(), dispute(status=LOST, at=1)], OWE, (0, 0, 40), S.RETURNED),
+    "dispute open for longer than it can be held": (package(), [40, dispute(), 401 * DAY], OWE, (60, 0, 0), S.DISPUTED),
+    "dispute lost after its hold ran out": (
+        package(),
+        [40, dispute(), 401 * DAY, 10, dispute(status=LOST, at=1)],
+        OWE,
+        (0, 0, 50),
+        S.RETURNED,
+    ),
+    "dispute won after its hold ran out": (
+        package(),
+        [40, dispute(), 401 * DAY, dispute(status=WON, at=1)],
+        OWE,
+        (60, 0, 0),
+        S.FULFILLED,
+    ),
     "dispute lost: forgiven": (
         package(),
         [40, dispute(), dispute(status=LOST, at=1)],
