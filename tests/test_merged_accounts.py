@@ -12,11 +12,14 @@ from ledger import (
     Ledger,
     OpenAccount,
     PlanContent,
+    Reading,
     Reason,
     Rollover,
     SaleRules,
+    SpentPart,
     SubscriptionState,
 )
+from ledger.administration import Reclaim
 from ledger.billing import settling
 from tests.books import START, Clock, audit_findings, merging, touch
 from tests.sales import Shop, account, days, invoice, line, paid, pay, plan, refund, seen
@@ -205,6 +208,35 @@ def test_what_is_taken_back_of_a_merged_account_is_audited_to_the_cent(shop):
 
     assert before == []
     assert any("399 EUR of the cost of lot 1 goes from owed to payments" in finding for finding in found), found
+
+
+def test_no_more_is_taken_back_of_a_merged_account_than_was_spent_there_before(shop):
+    order = shop.checkout()
+    shop.event(paid(), order_id=order.order_id)
+    shop.spend(40)
+    shop.merge()
+    (spent, _) = shop.ledger.billing().learn(Reading(order_id=order.order_id, refs=("pi_1",), facts=(refund(0),))).lots
+    asked = {
+        "tenant": "default",
+        "key": account().key,
+        "lot": spent.lot,
+        "into": account(account_id=shop.customer),
+        "moved": spent.moved,
+        "moved_cost": spent.moved_cost,
+        "spent": SpentPart.OWE,
+    }
+
+    too_much = shop.ledger.execute(Reclaim(request_id="take-1", amount=41, **asked))
+    done = shop.ledger.execute(Reclaim(request_id="take-2", amount=40, **asked))
+    again = shop.ledger.execute(Reclaim(request_id="take-2", amount=40, **asked))
+    more = shop.ledger.execute(Reclaim(request_id="take-3", amount=1, **asked))
+
+    assert (spent.moved, spent.moved_cost) == (60, 600)
+    assert (too_much.reason, too_much.figures["revocable"]) == (Reason.AMOUNT_ABOVE_REVOCABLE, 40)
+
+    assert (again.entry, again.replayed) == (done.entry, True)
+    assert more.reason is Reason.AMOUNT_ABOVE_REVOCABLE
+    assert shop.sides() == (60, 0, 40)
 
 
 def test_the_invoices_of_a_subscription_are_granted_where_the_account_is(shop, clock):

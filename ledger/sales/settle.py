@@ -257,12 +257,14 @@ class _Wanted:
         """
         left = self._left(sold, drawn)
         for posted in lots:
-            taken, spent = min(unspent, left.get(posted.lot, 0)), min(short, self._used(posted))
-            unspent, short = unspent - taken, short - spent
+            spent = min(short, self._used(posted))
+            short -= spent
             if not self._order.is_here(posted):
                 if spent:
                     yield self._reclaimed(sold, posted, spent)
                 continue
+            taken = min(unspent, left[posted.lot])
+            unspent -= taken
             if amount := taken + spent:
                 operation = Revoke(
                     request_id=self._request_id(self._cause, "revoke", sold.name, posted.lot),
