@@ -10,7 +10,7 @@ from ledger.pricing import Charge, ChargePart, Usage
 
 def charge_of(values: Sequence[Any]) -> Charge:
     """The charge whose text as JSON has these values; raises TypeError or ValueError if no charge has."""
-    card, version, amount, exact, discount, parts, (provider, operation, bundled, dimensions, quantities) = values
+    card, version, amount, exact, discount, (provider, operation, bundled, dimensions, told) = values
     return Charge(
         card=card,
         version=whole(version),
@@ -18,16 +18,17 @@ def charge_of(values: Sequence[Any]) -> Charge:
             provider=provider,
             operation=operation,
             dimensions=dict(dimensions),
-            quantities={unit: whole(quantity) for unit, quantity in quantities},
+            quantities={unit: whole(quantity) for unit, quantity, *_ in told},
             bundled=tuple(bundled),
         ),
-        parts=tuple(_part_of(part) for part in parts),
+        # Of what no meter counted, only the quantity is told.
+        parts=tuple(_part_of(*one) for one in told if one[2:]),
         discount=None if discount is None else Decimal(discount),
         exact=exact,
         amount=whole(amount),
     )
 
 
-def _part_of(values: Sequence[Any]) -> ChargePart:
-    unit, quantity, counted, free, before, exact = values
-    return ChargePart(unit, whole(quantity), whole(counted), whole(free), whole(before), exact)
+def _part_of(unit: str, quantity: int, exact: str, *more: object) -> ChargePart:
+    counted, free, before = map(whole, more) if more else (quantity, 0, 0)
+    return ChargePart(unit, counted, free, before, exact)

@@ -246,12 +246,12 @@ def _text(numerator: int, denominator: int, places: int | None) -> str:
 class _Rate:
     """A meter in whole numbers.
 
-    rounds   True if it may count more than a call tells
-    counts   True if it looks at what the period had before
-    ends     the last quantity of each tier but the last; empty without tiers
-    rates    numerators for one unit, by tier; `first` is the first one
-    starts   the last quantity before each tier
-    costs    numerators of what all before each tier costs
+    counts     True if it looks at what the period had before
+    is_plain   True if it does not, and counts what a call tells
+    ends       the last quantity of each tier but the last; empty without tiers
+    rates      numerators for one unit, by tier; `first` is the first one
+    starts     the last quantity before each tier
+    costs      numerators of what all before each tier costs
     """
 
     __slots__ = (
@@ -260,9 +260,9 @@ class _Rate:
         "ends",
         "first",
         "free",
+        "is_plain",
         "minimum",
         "rates",
-        "rounds",
         "starts",
         "step",
         "unit",
@@ -272,7 +272,7 @@ class _Rate:
     def __init__(self, meter: Meter, scale: _Scale) -> None:
         self.unit, self.step, self.minimum, self.free = meter.unit, meter.step, meter.minimum, meter.free
         self.counts, self.volume = meter.counts_in_period, meter.tiering == Tiering.VOLUME
-        self.rounds = meter.step > 1 or meter.minimum > 1
+        self.is_plain = not self.counts and max(meter.step, meter.minimum) <= 1
         self.rates = [scale.numerator(rate) for rate in _rates_of(meter)]
         self.first = self.rates[0]
         self.ends = [tier.up_to for tier in meter.tiers if tier.up_to is not None]
@@ -281,12 +281,18 @@ class _Rate:
         for start, end, rate in zip(self.starts, self.ends, self.rates, strict=False):
             self.costs.append(self.costs[-1] + (end - start) * rate)
 
-    def counted(self, quantity: int) -> int:
-        """What is counted of a call's quantity: at least the minimum, in whole steps."""
-        return -(-max(quantity, self.minimum) // self.step) * self.step
+    def applied(self, quantity: int, before: int) -> tuple[int, int, int]:
+        """What is counted of a call's quantity: at least the minimum, in whole steps; what of that is free; its cost.
 
-    def cost(self, billable: int, before: int) -> int:
-        """The numerator of what a call's billable quantity costs in tiers, with the period's before it."""
+        before   what the period had
+        returns  the cost as a numerator
+        """
+        counted = -(-max(quantity, self.minimum) // self.step) * self.step
+        free = min(counted, max(0, self.free - before))
+        return counted, free, self._cost(counted - free, max(0, before - self.free))
+
+    def _cost(self, billable: int, before: int) -> int:
+        """The numerator of what a call's billable quantity costs, with the period's before it."""
         reached = before + billable
         tier = bisect_left(self.ends, reached)
         if self.volume:
@@ -335,19 +341,18 @@ class Tariff:
             return self._mismatch(min(quantities.keys() - self._units))
         total, parts = self._fixed, []
         for rate in self._rates:
-            quantity = quantities.get(rate.unit, 0)
-            if quantity == 0:
+            counted = quantities.get(rate.unit, 0)
+            if counted == 0:
                 continue
-            counted = rate.counted(quantity) if rate.rounds else quantity
-            had = free = 0
-            if rate.counts:
-                had = before.get(rate.unit, 0)
-                free = min(counted, max(0, rate.free - had))
-            if had + counted > INT64_MAX:
-                return self._overflow()
-            cost = rate.cost(counted - free, max(0, had - rate.free)) if rate.ends else (counted - free) * rate.first
+            free = had = 0
+            cost = counted * rate.first
+            if not rate.is_plain:
+                had = before.get(rate.unit, 0) if rate.counts else 0
+                counted, free, cost = rate.applied(counted, had)
+                if had + counted > INT64_MAX:
+                    return self._overflow()
             total += cost
-            parts.append(ChargePart(rate.unit, quantity, counted, free, had, _text(cost, denominator, places)))
+            parts.append(ChargePart(rate.unit, counted, free, had, _text(cost, denominator, places)))
         # A minimum lifts what is charged; it makes no charge of a call that has none.
         if 0 < total < self._minimum:
             total = self._minimum

@@ -1,5 +1,6 @@
 """Prices: rate cards, what happened, and what it was charged. docs/pricing.md has the rules."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -41,9 +42,12 @@ class UsageNames:
     """Everything of usage but the numbers. Made once, as the same names come with call after call.
 
     dimensions   pairs, any order; so `units`
+    opening      all of it but the units, as the beginning of a JSON array that goes on with the quantities
+    in_order     the units, sorted
+    digest       of all of it
     """
 
-    __slots__ = ("_form", "_in_order", "bundled", "dimensions", "operation", "provider", "units")
+    __slots__ = ("bundled", "digest", "dimensions", "in_order", "opening", "operation", "provider", "units")
 
     def __init__(
         self,
@@ -55,18 +59,9 @@ class UsageNames:
     ) -> None:
         self.provider, self.operation, self.bundled = provider, operation, bundled
         self.dimensions, self.units = dimensions, units
-        self._in_order = sorted(units)
-        pairs = ",".join(f"[{_form_of(unit)},%s]" for unit in self._in_order)
-        self._form = f"{_form_of([provider, operation, bundled, sorted(dimensions)])[:-1]},[{pairs}]]"
-
-    def text(self, quantities: Mapping[str, int]) -> str:
-        """The names with these numbers as JSON, the same for maps that differ in their order."""
-        return self._form % tuple(map(quantities.__getitem__, self._in_order))
-
-
-def _form_of(value: object) -> str:
-    """The value as JSON, for a form that is filled in."""
-    return as_json(value).replace("%", "%%")
+        self.opening = as_json([provider, operation, bundled, sorted(dimensions)])[:-1]
+        self.in_order = sorted(units)
+        self.digest = hashlib.sha256(f"{self.opening},{as_json(self.in_order)}]".encode()).hexdigest()[:32]
 
 
 _names_of = lru_cache(maxsize=10_000)(UsageNames)
@@ -89,8 +84,6 @@ class Usage:
     quantities: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     bundled: tuple[str, ...] = ()
     names: UsageNames = field(init=False, repr=False, compare=False)
-    # All of it as JSON. Compared, hashed and stored, so it is made once.
-    text: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.bundled) > 1:
@@ -98,7 +91,12 @@ class Usage:
         dimensions, units = tuple(self.dimensions.items()), tuple(self.quantities)
         names = _names_of(self.provider, self.operation, self.bundled, dimensions, units)
         object.__setattr__(self, "names", names)
-        object.__setattr__(self, "text", names.text(self.quantities))
+
+    @property
+    def text(self) -> str:
+        """The names by their hash, and the numbers; the same for maps that differ in their order."""
+        numbers = map(self.quantities.__getitem__, self.names.in_order)
+        return f"{self.names.digest} {','.join(map(str, numbers))}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,29 +225,25 @@ class CardVersion(Protocol):
 class ChargePart(NamedTuple):
     """What one meter counted. A tuple, as it is made for every meter of every call that is priced.
 
-    quantity   as the usage told it
-    counted    after minimum and step
-    free       of what is counted, what the allowance covered
-    before     what the period had counted before; 0 for a meter with neither allowance nor tiers
-    exact      its part of the exact amount, before minimum and discount: a decimal, or a fraction such as "1/3"
+    unit      the usage tells how much of it there was
+    counted   after minimum and step
+    free      of what is counted, what the allowance covered
+    before    what the period had counted before; 0 for a meter with neither allowance nor tiers
+    exact     its part of the exact amount, before minimum and discount: a decimal, or a fraction such as "1/3"
     """
 
     unit: str
-    quantity: int
     counted: int
     free: int
     before: int
     exact: str
 
 
-# A part as JSON: there is nothing in names of cards and units that JSON would escape.
-_PART: Final = '["%s",%s,%s,%s,%s,"%s"]'
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
     """How a price was computed; kept with the entry that charged it.
 
+    parts      of units that the usage tells
     discount   the percentage that held; None: none
     exact      before rounding, as in ChargePart
     amount     smallest units of the asset, 0 or more
@@ -266,11 +260,21 @@ class Charge:
     text: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # By hand, which takes half as long.
+        # By hand, which takes half as long: there is nothing in names of cards and units that JSON would escape. Every
+        # byte is stored with each entry, so what a part has in common with what the usage tells is not said again.
+        quantities = self.usage.quantities
+        told = [
+            f'["{unit}",{quantities[unit]},"{exact}",{counted},{free},{before}]'
+            if free or before or counted != quantities[unit]
+            else f'["{unit}",{counted},"{exact}"]'
+            for unit, counted, free, before, exact in self.parts
+        ]
+        if len(told) < len(quantities):
+            rest = quantities.keys() - {part.unit for part in self.parts}
+            told += [f'["{unit}",{quantities[unit]}]' for unit in sorted(rest)]
         discount = "null" if self.discount is None else f'"{self.discount:f}"'
         own = f'"{self.card}",{self.version},{self.amount},"{self.exact}",{discount}'
-        parts = ",".join(map(_PART.__mod__, self.parts))
-        object.__setattr__(self, "text", f"[{own},[{parts}],{self.usage.text}]")
+        object.__setattr__(self, "text", f"[{own},{self.usage.names.opening},[{','.join(told)}]]]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

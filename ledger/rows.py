@@ -324,10 +324,10 @@ def entry_row(entry: Entry) -> Values:
 
 
 def _content_values(entry: Entry) -> Values:
-    return {
-        "made": as_json([_made_json(made) for made in entry.made]) if entry.made else None,
-        "charge": None if entry.charge is None else entry.charge.text,
-    }
+    values = {"made": as_json([_made_json(made) for made in entry.made])} if entry.made else {}
+    if entry.charge is not None:
+        values["charge"] = entry.charge.text
+    return values
 
 
 def _memo_values(memo: Memo) -> Values:

@@ -31,10 +31,10 @@ def tell_charge(message: types_pb.Charge, charge: Charge) -> None:
     if charge.discount is not None:
         message.discount_percent = _text(charge.discount)
     # Field by field, and where they are: messages that are handed over are copied, which takes several times as long.
-    add = message.parts.add
-    for unit, quantity, counted, free, before, exact in charge.parts:
+    add, quantities = message.parts.add, charge.usage.quantities
+    for unit, counted, free, before, exact in charge.parts:
         part = add()
-        part.unit, part.quantity, part.counted, part.exact = unit, quantity, counted, exact
+        part.unit, part.quantity, part.counted, part.exact = unit, quantities[unit], counted, exact
         if free:
             part.free = free
         if before:

@@ -1,7 +1,8 @@
 """What is said of usage and of rate cards, as values of the ledger."""
 
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from scrip.v1 import pricing_service_pb2 as pb
 from scrip.v1 import types_pb2 as types_pb
@@ -10,16 +11,23 @@ from ledger import AT_ONCE, Discount, Meter, RateCard, Rounding, Tier, Usage, de
 from server.choices import PERIODS, ROUNDINGS, TIERINGS
 from server.times import instant_of
 
+Told = TypeVar("Told", str, int)
+
 
 def usage_of(message: types_pb.Usage) -> Usage:
     """What happened; whether it can be priced, the ledger tells."""
     return Usage(
         provider=message.provider,
         operation=message.operation,
-        dimensions=dict(message.dimensions),
-        quantities=dict(message.quantities),
-        bundled=tuple(message.bundled),
+        dimensions=_map_of(message.dimensions),
+        quantities=_map_of(message.quantities),
+        bundled=tuple(message.bundled) if message.bundled else (),
     )
+
+
+def _map_of(told: Mapping[str, Told]) -> dict[str, Told]:
+    # Pair by pair: of what protobuf has for a map, dict makes the same in nearly twice the time.
+    return {name: told[name] for name in told}
 
 
 def asked_amount(request: Any) -> tuple[int | None, Usage | None]:  # noqa: ANN401 -- any request that has both fields

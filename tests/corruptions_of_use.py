@@ -77,11 +77,11 @@ CORRUPTIONS_OF_USE = {
         rf"{entry(8)} was charged 77, but its lines move 78\.",
     ),
     "a charge has other parts": (
-        charge(6, '"token",4,4,0', '"token",4,4,1'),
-        rf"{entry(6)} says that its charge has parts token 4 4 1 15 8, but version 1 of card chat makes it token 4 4 0",
+        charge(6, '"token",4,"8",4,0', '"token",4,"8",4,1'),
+        rf"{entry(6)} says that its charge has parts token 4 1 15 8, but version 1 of card chat makes it token 4 0",
     ),
     "a charge says that something else was counted before": (
-        charge(8, '"token",100,100,0,19,', '"token",100,100,0,18,'),
+        charge(8, '"token",100,"200",100,0,19', '"token",100,"200",100,0,18'),
         rf"{entry(8)} was charged as if card chat had counted 18 token before, but the entries up to it counted 19\.",
     ),
     "a refund was charged": (

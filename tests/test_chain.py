@@ -34,7 +34,7 @@ CHARGE = Charge(
         quantities={"output_token": 3, "input_token": 1832},
         bundled=("search",),
     ),
-    parts=(ChargePart("input_token", 1832, 2000, 500, 7, "1.25"),),
+    parts=(ChargePart("input_token", 2000, 500, 7, "1.25"),),
     discount=Decimal("12.5"),
     exact="1/3",
     amount=1,
@@ -101,8 +101,8 @@ def test_the_canonical_bytes_are_those_of_the_documentation():
             '[[7,100,"purchase",60,'
             '"2026-01-01T00:00:00.000000+00:00","2026-01-02T00:00:00.000000+00:00",[990,"EUR"],["image/*"],"starter"]],'
             '"image/edit",null,null,null,null,null,null,null,"zehn für dich","o-7","ann",[["a","1"],["b","2"]],'
-            '["gpt-5",2,1,"1/3","12.5",[["input_token",1832,2000,500,7,"1.25"]],'
-            '["openai","chat",["search"],[["model","gpt-5"],["tier","fast"]],[["input_token",1832],["output_token",3]]]]]'
+            '["gpt-5",2,1,"1/3","12.5",["openai","chat",["search"],[["model","gpt-5"],["tier","fast"]],'
+            '[["input_token",1832,"1.25",2000,500,7],["output_token",3]]]]]'
         ).encode()
     )
 

@@ -11,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ledger import INT64_MAX, Discount, Meter, PriceBook, Rounding, Tier, Tiering, Unpriced, Usage, Window
+from ledger.charges import charge_of
 from ledger.price_book import clash
 from tests.books import MICROSECOND, START
 from tests.model_prices import (
@@ -100,8 +101,8 @@ def test_a_charge_tells_how_it_was_computed():
 
     assert (charge.card, charge.version, charge.usage, charge.discount) == ("llm", 3, usage, Decimal(20))
     assert [part._asdict() for part in charge.parts] == [
-        {"unit": "in", "quantity": 70, "counted": 70, "free": 40, "before": 10, "exact": "0.3"},
-        {"unit": "out", "quantity": 30, "counted": 30, "free": 0, "before": 0, "exact": "1.2"},
+        {"unit": "in", "counted": 70, "free": 40, "before": 10, "exact": "0.3"},
+        {"unit": "out", "counted": 30, "free": 0, "before": 0, "exact": "1.2"},
     ]
     assert (charge.exact, charge.amount) == ("1.6", 2)
 
@@ -465,9 +466,32 @@ def test_a_book_finds_what_a_look_at_every_card_finds(cards, default_card, data)
         assert expected == (None if isinstance(found, Unpriced) else found.card)
 
 
-@given(st.dictionaries(st.text(), st.text()), st.dictionaries(st.text(), st.integers(0, INT64_MAX)))
-def test_the_text_of_usage_is_the_json_of_all_of_it(dimensions, quantities):
-    usage = Usage(provider="%s", operation="chat", dimensions=dimensions, quantities=quantities, bundled=("b", "a"))
+OF_ALL_KINDS = rate_card(
+    meters=(
+        meter("0.25", unit="plain"),
+        meter("1", unit="stepped", per=3, step=10),
+        meter(unit="counted", free=5, **GRADUATED),
+    ),
+    discount=discount("12.5"),
+    **MONTHLY,
+)
 
-    told = ["%s", "chat", ["a", "b"], sorted(map(list, dimensions.items())), sorted(map(list, quantities.items()))]
-    assert json.loads(usage.text) == told
+
+@given(
+    st.dictionaries(st.text(), st.text()),
+    st.dictionaries(st.sampled_from(("plain", "stepped", "counted")), st.integers(0, 100)),
+    st.integers(0, 10),
+)
+def test_the_text_of_a_charge_is_json_of_all_of_it(dimensions, quantities, before):
+    usage = Usage(provider="%s", operation='"\n', dimensions=dimensions, quantities=quantities, bundled=("b", "a"))
+
+    charge = PriceBook((OF_ALL_KINDS,), default_card="card").price(usage, LATER, {"counted": before})
+
+    assert charge_of(json.loads(charge.text)) == charge
+
+
+def test_of_a_part_that_counted_just_the_quantity_the_text_says_nothing_twice():
+    charge = price_of(OF_ALL_KINDS, used(stepped=0, plain=10, counted=4), at=LATER)
+
+    told = '["openai","chat",[],[],[["plain",10,"2.5"],["counted",4,"0",4,4,0],["stepped",0]]]'
+    assert charge.text == f'["card",1,3,"2.1875","12.5",{told}]'

@@ -69,14 +69,14 @@ def test_so_can_those_of_what_was_charged_by_usage(ask):
         meters=[
             pricing_pb.Meter(unit="output_token", rate="1", per=3, free=2),
             pricing_pb.Meter(unit="token", rate="0"),
+            pricing_pb.Meter(unit="image", rate="1"),
         ],
         period=pricing_pb.RateCard.PERIOD_DAY,
         discount=pricing_pb.Discount(percent="12.50"),
     )
     ask("ApplyRateCards", cards=[card])
-    usage = pb.Usage(
-        provider="openai", operation="chat", dimensions={"b": "1", "a": "2"}, quantities={"token": 1, "output_token": 7}
-    )
+    quantities = {"image": 0, "token": 1, "output_token": 7}
+    usage = pb.Usage(provider="openai", operation="chat", dimensions={"b": "1", "a": "2"}, quantities=quantities)
     ask("OpenAccount", account_id="acme")
     ask("Grant", amount=10)
     hold = ask("Hold", amount=0, usage=usage)
@@ -135,13 +135,17 @@ def _hashes(account, entries):
 
 def _charge(charge):
     usage = charge.usage
-    parts = [[part.unit, part.quantity, part.counted, part.free, part.before, part.exact] for part in charge.parts]
-    told = [usage.provider, usage.operation, list(usage.bundled), *map(_sorted, (usage.dimensions, usage.quantities))]
-    return [charge.card, charge.version, charge.amount, charge.exact, charge.discount_percent or None, parts, told]
+    counted = {part.unit for part in charge.parts}
+    others = sorted([unit, quantity] for unit, quantity in usage.quantities.items() if unit not in counted)
+    dimensions = sorted([key, value] for key, value in usage.dimensions.items())
+    quantities = [*map(_part, charge.parts), *others]
+    told = [usage.provider, usage.operation, list(usage.bundled), dimensions, quantities]
+    return [charge.card, charge.version, charge.amount, charge.exact, charge.discount_percent or None, told]
 
 
-def _sorted(pairs):
-    return sorted([key, value] for key, value in pairs.items())
+def _part(part):
+    is_plain = part.counted == part.quantity and part.free == part.before == 0
+    return [part.unit, part.quantity, part.exact] + ([] if is_plain else [part.counted, part.free, part.before])
 
 
 def _made(lot):
