@@ -28,7 +28,7 @@ TINY = Plan(
     in_flight=(4,),
     accounts=5,
     warmup_s=0.1,
-    measured_s=0.5,
+    measured_s=0.2,
     longest=70,
     sizes=(0, 200),
     operations=50,
@@ -59,7 +59,7 @@ def quick(monkeypatch, capsys):
 
 
 def test_a_quick_bench_ends_with_one_line_of_json_that_begins_with_the_ratios(quick):
-    printed = quick("--rounds=1", "--in-flight=4", "--accounts=20", "--seconds=0.5").splitlines()
+    printed = quick("--rounds=1", "--in-flight=4", "--accounts=20", "--seconds=0.2").splitlines()
     found = json.loads(printed[-1])
 
     assert list(found)[:4] == [

@@ -3,13 +3,15 @@
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from ledger import DatabaseMisusedError, Ledger
+from ledger import DatabaseMisusedError, Ledger, migrations
 from ledger.database import Database
 from ledger.migrations import migrate, newest_version, schema_version
 from ledger.tables import metadata
@@ -88,6 +90,15 @@ def test_the_migrations_make_the_tables_that_the_code_uses(empty_url):
 
     assert before_and_after == (None, newest_version())
     assert differences(empty_url) == []
+
+
+def test_a_step_has_the_number_that_its_file_begins_with():
+    steps = ScriptDirectory(str(Path(migrations.__file__).parent))
+
+    assert steps.get_current_head() == newest_version()
+    assert [step.revision for step in steps.walk_revisions()] == [
+        Path(step.path).name.partition("_")[0] for step in steps.walk_revisions()
+    ]
 
 
 def test_a_difference_would_be_seen(empty_url):

@@ -132,7 +132,7 @@ def test_what_is_no_address_of_a_server_is_an_error(run, server):
     ("module", "needed", "not_needed"),
     [
         ("server.__main__", "scrip", {"ledger", "server.app", "sqlalchemy", "stripe"}),
-        ("server.app", "ledger", {"jinja2", "prometheus_client", "starlette", "stripe", "uvicorn"}),
+        ("server.app", "ledger", {"alembic", "jinja2", "prometheus_client", "starlette", "stripe", "uvicorn"}),
     ],
     ids=["a command that asks a server", "a server without HTTP and payments"],
 )
