@@ -170,6 +170,7 @@ class BillingService(BillingServiceServicer):
         balances: list[Balance] = []
         for asset in dict.fromkeys(sold.asset for sold in order.sold):
             with suppress(RefusedError):
-                found = await self._read(self._ledger.balances, order.tenant, order.account_id, asset)
+                account_id = order.account(asset).account_id
+                found = await self._read(self._ledger.balances, order.tenant, account_id, asset)
                 balances += found.balances
         return balances

@@ -140,16 +140,6 @@ class Payments:
         named = self._take_to_stripe(self._stripe, made.order)
         return named if isinstance(named, Refused) else MadeOrder(order=named, replayed=made.replayed)
 
-    def _unpaid_like(self, checkout: Checkout) -> MadeOrder | None:
-        order = self._billing.unpaid_like(checkout, self._clock() - SESSION_IS_GOOD)
-        if order is None:
-            return None
-        # It may be paid, or have expired, and nobody has told yet.
-        now = self.glance(order.tenant, order.order_id)
-        if isinstance(now, Refused) or now.state is not OrderState.OPEN:
-            return None
-        return MadeOrder(order=now, replayed=True)
-
     def checkout(self, tenant: str, order_id: str) -> Order | Refused:
         """How an order stands; if nobody has paid it as far as is known, as Stripe says.
 
@@ -237,6 +227,16 @@ class Payments:
         except (StripeUnavailableError, StripeRefusedError) as error:
             return refusal_of(error)
         return Reconciled(events=tuple(missing), found=found)
+
+    def _unpaid_like(self, checkout: Checkout) -> MadeOrder | None:
+        order = self._billing.unpaid_like(checkout, self._clock() - SESSION_IS_GOOD)
+        if order is None:
+            return None
+        # It may be paid, or have expired, and nobody has told yet.
+        now = self.glance(order.tenant, order.order_id)
+        if isinstance(now, Refused) or now.state is not OrderState.OPEN:
+            return None
+        return MadeOrder(order=now, replayed=True)
 
     def _as_it_stands(self, event: StripeEvent) -> FoundEvent:
         stored = self._billing.event(event.event_id)

@@ -227,3 +227,19 @@ def test_who_buys_by_a_link_is_no_customer_to_stripe_and_stripe_is_not_asked_at_
     assert (to_stripe.status, to_stripe.headers["location"]) == (303, order.url)
     assert buyer.stripe.world.get(order.stripe_id)["customer"] is None
     assert [*at_once, looks()] == [1, 1, 1, 2]
+
+
+def test_a_checkout_that_is_paid_after_its_account_was_merged_is_told_where_its_credits_are(buyer):
+    order = buyer.order(account_id="visitor")
+    for account_id in ("visitor", "acme"):
+        buyer.ask("OpenAccount", account_id=account_id)
+    buyer.ask("MergeAccounts", account_id="visitor", into_account_id="acme")
+
+    buyer.hear(buyer.pay(order))
+    told = buyer.ask("GetCheckout", order_id=order.order_id)
+
+    assert (told.order.state, told.order.account_id) == (Order.STATE_FULFILLED, "visitor")
+    assert [(balance.account_id, balance.available) for balance in told.balances] == [("acme", 100)]
+    (lot,) = buyer.ask("ListLots").lots
+    assert list(told.order.lot_ids) == [lot.lot_id]
+    assert buyer.events(StripeEvent.STATE_SET_ASIDE) == []

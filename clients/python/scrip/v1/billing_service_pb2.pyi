@@ -886,7 +886,9 @@ class GetCheckoutResponse(_message.Message):
 
     @_builtins.property
     def balances(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Balance]:
-        """How the customer's accounts in the assets it sells stand; those that are not open are left out."""
+        """How the customer's accounts in the assets it sells stand; those that are not open are left out. Of one that was
+        merged, the one that it was merged into.
+        """
 
     def __init__(
         self,
