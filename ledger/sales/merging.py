@@ -31,8 +31,12 @@ def after_merge(order: Order, asset: str, into: str, moved: Mapping[int, MovedLo
     lots: list[PostedLot] = []
     for lot in order.lots:
         lots += _lots(lot, into, moved) if lot.sold in names and lot.account_id == here else [lot]
-    # What is open is not merged, so these have ended; their numbers are others' in the other account.
-    holds = tuple(hold for hold in order.holds if hold.sold not in names)
+    # What is open is not merged, so these have ended: nothing is held anew, and their numbers are others' there.
+    ended = [hold for hold in order.holds if hold.sold in names and hold.lot in moved]
+    holds = (
+        *(hold for hold in order.holds if hold.sold not in names),
+        *(replace(hold, lot=moved[hold.lot].lot, hold=0) for hold in ended),
+    )
     merged = (*(one for one in order.merged if one.asset != asset), Merged(asset=asset, account_id=into))
     return replace(order, lots=tuple(lots), holds=holds, merged=merged)
 

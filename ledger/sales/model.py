@@ -187,7 +187,7 @@ class PostedHold:
     dispute   which
     sold      the name of what is held
     lot       of which lot
-    hold      its number in the account
+    hold      its number in the account; 0: it has ended there, before the account was merged
     amount    what was to be held, smallest units, less may have been there; None: something has been given back since
     """
 
