@@ -21,7 +21,7 @@ from ledger import (
     SaleRules,
     SpentPart,
 )
-from ledger.billing import catalogue
+from ledger.billing import shelf
 from tests.books import ACME, holding, releasing, touch
 from tests.sales import (
     FAILED,
@@ -458,15 +458,15 @@ def test_an_event_that_comes_between_two_pages_shows_none_of_them_twice(shop_of)
 def test_a_package_that_is_changed_while_it_is_taken_off_sale_is_not_set_back(shop_of, monkeypatch):
     shop = shop_of()
     shop.billing.create_package("default", package())
-    read, changed = catalogue.read_package, package(price=2000)
+    read, changed = shelf.read_package, package(price=2000)
 
     def read_and_change(*asked):
         found = read(*asked)
-        monkeypatch.setattr(catalogue, "read_package", read)
+        monkeypatch.setattr(shelf, "read_package", read)
         shop_of().billing.update_package("default", changed)
         return found
 
-    monkeypatch.setattr(catalogue, "read_package", read_and_change)
+    monkeypatch.setattr(shelf, "read_package", read_and_change)
     answer = shop.billing.deactivate_package("default", "starter")
 
     assert answer.reason is Reason.CHANGED_MEANWHILE

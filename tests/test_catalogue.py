@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from ledger import Batch, EventState, MalformedError, PackageContent, PlanContent, Reason, Refused, StripeEvent
-from ledger.billing.records import keep_refs, known_meanwhile, mark_event
+from ledger.billing.event_records import keep_refs, known_meanwhile, mark_event
 from tests.books import START
 from tests.sales import Shop, package, paid, plan
 

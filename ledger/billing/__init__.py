@@ -10,32 +10,23 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection
 
-from ledger.billing.catalogue import Shelf
+from ledger.billing.event_records import keep_refs, known_meanwhile, mark_event, wake_known
+from ledger.billing.events import Events
 from ledger.billing.lists import EventPage, Lists, OrderPage, SubscriptionPage
 from ledger.billing.reading import Found, find, names_learned, own_names
 from ledger.billing.recharging import Recharges
 from ledger.billing.records import (
     Write,
-    add_event,
-    drop_payloads,
     keep_order,
-    keep_refs,
-    known_meanwhile,
-    mark_event,
     orders_since,
-    owners_of,
-    read_alarms,
     read_customer,
     read_due_orders,
-    read_event,
     read_order,
     read_package,
-    read_pending_events,
     read_plan,
-    take_alarm,
-    wake_known,
 )
 from ledger.billing.settling import Settling, Submit, follow_recharge
+from ledger.billing.shelf import Shelf
 from ledger.database import Database, DatabaseUnavailableError
 from ledger.fields import MalformedError, bad_memo, bad_reason, check
 from ledger.model import NO_MEMO, Memo
@@ -44,13 +35,13 @@ from ledger.sales.catalogue import Checkout
 from ledger.sales.facts import InvoicePaid, Paid, Reading
 from ledger.sales.model import EventState, Order, OrderKind, OrderState, SaleRules, StripeEvent, Subscription
 from ledger.sales.selling import Unknown, checkout_order_id, for_package
-from ledger.writer import NotDoneError, StaleError, StoppingError, decided_again
+from ledger.writer import NotDoneError, StoppingError, decided_again
 
 __all__ = ["Billing", "EventPage", "MadeOrder", "OrderPage", "SubscriptionPage"]
 
 # How long what belongs to nothing known is no reason for alarm.
 STRANGE_FOR: Final = timedelta(minutes=1)
-# An order that could not be settled, for a reason that nobody has thought of.
+# What nobody has thought of, and keeps an order from being settled, may be put right by somebody.
 LOOK_AT_BROKEN_AFTER: Final = timedelta(hours=1)
 
 log = structlog.get_logger()
@@ -64,7 +55,7 @@ class MadeOrder:
     replayed: bool
 
 
-class Billing(Shelf, Recharges, Lists):
+class Billing(Shelf, Recharges, Events, Lists):
     """Made by Ledger.billing(rules). Safe to use from many threads, and by many servers on one database.
 
     Every method raises what Ledger.execute raises if the database does not confirm; it may be repeated then.
@@ -72,7 +63,6 @@ class Billing(Shelf, Recharges, Lists):
 
     def __init__(self, database: Database, submit: Submit, clock: Callable[[], datetime], rules: SaleRules) -> None:
         super().__init__(database, Settling(database, submit, clock, rules))
-        self._clock, self._rules = clock, rules
 
     def create_checkout(self, checkout: Checkout, *, by_link: bool = False) -> MadeOrder | Refused:
         """Writes the order of a checkout, before anybody is asked for money. Its order_id follows from the request.
@@ -101,9 +91,9 @@ class Billing(Shelf, Recharges, Lists):
             plan=checkout.plan,
             asked=checkout,
             price=None,
-            livemode=self._rules.livemode,
+            livemode=self._settling.rules.livemode,
             customer="" if customer is None else customer.customer,
-            created_at=self._clock(),
+            created_at=self._settling.clock(),
         )
         if checkout.package:
             if package is None or not package.active:
@@ -168,11 +158,14 @@ class Billing(Shelf, Recharges, Lists):
 
         refuses   ORDER_NOT_FOUND
         """
-        with self._database.read() as connection:
-            order = read_order(connection, order_id)
+        order = self._order(order_id)
         if order is None or order.tenant != tenant:
             return Refused(reason=Reason.ORDER_NOT_FOUND, figures={"order_id": order_id})
         return order
+
+    def _order(self, order_id: str) -> Order | None:
+        with self._database.read() as connection:
+            return read_order(connection, order_id)
 
     def fulfil(self, tenant: str, order_id: str, memo: Memo) -> MadeOrder | Refused:
         """Grants what an order sold, by an administrator's word.
@@ -187,16 +180,15 @@ class Billing(Shelf, Recharges, Lists):
         order = self.order(tenant, order_id)
         if isinstance(order, Refused):
             return order
-        if order.granted and order.fulfilled_by != NO_MEMO:
-            # Said before; what went back since is another matter.
-            return MadeOrder(order=order, replayed=True)
-        if order.kind is OrderKind.SUBSCRIBE or order.state in {OrderState.RETURNED, OrderState.PARTLY_RETURNED}:
+        is_by_hand = order.fulfilled_by != NO_MEMO
+        # If that was said before, what went back since is another matter.
+        has_gone_back = not is_by_hand and order.state in {OrderState.RETURNED, OrderState.PARTLY_RETURNED}
+        if order.kind is OrderKind.SUBSCRIBE or has_gone_back:
             figures = {"order_id": order_id, "state": order.state.value}
             return Refused(reason=Reason.ORDER_NOT_FULFILLABLE, figures=figures)
         if order.granted:
             return MadeOrder(order=order, replayed=True)
-        by_hand = order if order.fulfilled_by != NO_MEMO else replace(order, fulfilled_by=memo)
-        settled = self._settling.settle(by_hand)
+        settled = self._settling.settle(order if is_by_hand else replace(order, fulfilled_by=memo))
         return settled if isinstance(settled, Refused) else MadeOrder(order=settled, replayed=False)
 
     def apply_event(self, reading: Reading) -> StripeEvent | Refused:
@@ -223,10 +215,10 @@ class Billing(Shelf, Recharges, Lists):
 
     def _apply(self, reading: Reading) -> Order | Subscription | Refused | None:
         with self._database.read() as connection:
-            found = find(connection, reading, self._clock(), self._rules)
+            found = find(connection, reading, self._settling.clock(), self._settling.rules)
         if isinstance(found, Unknown):
             # What belongs to nothing known often does a moment later: a payment comes before the invoice it pays.
-            self._set_aside(reading.event_id, found.why, found.refs, self._clock() + STRANGE_FOR)
+            self._set_aside(reading.event_id, found.why, found.refs, self._settling.clock() + STRANGE_FOR)
             return None
         try:
             return self._settled(reading, found)
@@ -266,15 +258,14 @@ class Billing(Shelf, Recharges, Lists):
 
     def _put_off(self, reading: Reading, found: Found, refused: Refused, first: list[Write]) -> Refused:
         """What the books refuse has to be looked at by someone; what the event told is known all the same."""
-        figures = ", ".join(f"{name} {figure}" for name, figure in refused.figures.items())
-        why = f"The books refuse it: {refused.reason.value} ({figures})."
+        why = _refused_by_the_books(refused)
         order, name = found.order, reading.event_id
 
         def write(connection: Connection) -> None:
             if order is not None:
                 # If it has gone on since, by what was done of it or by what others learned, it is decided again.
                 keep_order(connection, replace(order, why=why, look_again_at=None))
-                follow_recharge(connection, order, self._clock(), is_refused=True)
+                follow_recharge(connection, order, self._settling.clock(), is_refused=True)
             for one in first:
                 one(connection)
             if name:
@@ -286,7 +277,7 @@ class Billing(Shelf, Recharges, Lists):
 
     def settle_due(self, limit: int = 100) -> tuple[Order, ...]:
         """Does what of orders could not be done before and may be now; returns those it looked at."""
-        now = self._clock()
+        now = self._settling.clock()
         with self._database.read() as connection:
             due = read_due_orders(connection, now, limit)
             is_overtaken = bool(known_meanwhile(connection, now))
@@ -309,115 +300,34 @@ class Billing(Shelf, Recharges, Lists):
                 return decided_again(partial(self._put_off_broken, order_id))
         return None
 
-    def _put_off_broken(self, order_id: str) -> Order | None:
-        with self._database.read() as connection:
-            order = read_order(connection, order_id)
-        if order is None:
-            return None
-        later = self._clock() + LOOK_AT_BROKEN_AFTER
-        put_off = replace(
-            order, why="It could not be settled; the log has more under order_broke.", look_again_at=later
-        )
-        self._settling.write(lambda connection: keep_order(connection, put_off))
-        return put_off
-
     def _settle_again(self, order_id: str) -> Order | None:
-        with self._database.read() as connection:
-            order = read_order(connection, order_id)
+        order = self._order(order_id)
         if order is None:
             return None
         settled = self._settling.settle(order)
         if isinstance(settled, Refused):
-            why = f"The books refuse it: {settled.reason.value}."
-            put_off = replace(order, why=why, look_again_at=None)
-            self._settling.write(lambda connection: keep_order(connection, put_off))
+            why = _refused_by_the_books(settled)
+            settled = self._kept_back(order, why, None)
             log.error("order_not_settled", order_id=order_id, why=why)
-            return put_off
         return settled
 
-    def store_event(self, event: StripeEvent) -> bool:
-        """Stores an event as RECEIVED; False, and nothing is changed, if it was stored before."""
-        with self._database.read() as connection:
-            if read_event(connection, event.event_id) is not None:
-                return False
-        is_new = [False]
+    def _put_off_broken(self, order_id: str) -> Order | None:
+        order = self._order(order_id)
+        if order is None:
+            return None
+        why = "It could not be settled; the log has more under order_broke."
+        return self._kept_back(order, why, self._settling.clock() + LOOK_AT_BROKEN_AFTER)
 
-        def write(connection: Connection) -> None:
-            is_new[0] = add_event(connection, event)
+    def _kept_back(self, order: Order, why: str, until: datetime | None) -> Order:
+        """An order that is not looked at again before an instant; None: not before something else is known of it."""
+        kept_back = replace(order, why=why, look_again_at=until)
+        self._settling.write(lambda connection: keep_order(connection, kept_back))
+        return kept_back
 
-        self._settling.write(write)
-        return is_new[0]
 
-    def pending_events(self, limit: int = 100) -> tuple[StripeEvent, ...]:
-        """Those that are RECEIVED, oldest first."""
-        with self._database.read() as connection:
-            return tuple(read_pending_events(connection, limit))
-
-    def event(self, event_id: str) -> StripeEvent | Refused:
-        """One event.
-
-        refuses   EVENT_NOT_FOUND
-        """
-        with self._database.read() as connection:
-            event = read_event(connection, event_id)
-        return event or Refused(reason=Reason.EVENT_NOT_FOUND, figures={"event_id": event_id})
-
-    def ignore_event(self, event_id: str) -> StripeEvent | Refused:
-        """Marks an event as IGNORED: it changes nothing here.
-
-        refuses   EVENT_NOT_FOUND
-        """
-        self._settling.write(lambda connection: mark_event(connection, event_id, EventState.IGNORED))
-        return self.event(event_id)
-
-    def set_event_aside(self, event_id: str, why: str, refs: tuple[str, ...] = ()) -> StripeEvent | Refused:
-        """Marks an event as SET_ASIDE; it is RECEIVED again once one of these refs is known.
-
-        refuses   EVENT_NOT_FOUND
-        """
-        event = self.event(event_id)
-        if isinstance(event, Refused):
-            return event
-        decided_again(lambda: self._set_aside(event_id, why, refs))
-        return self.event(event_id)
-
-    def alarms_due(self, limit: int = 100) -> tuple[StripeEvent, ...]:
-        """What still belongs to nothing known; each is answered once, of however many servers, to be told of."""
-        with self._database.read() as connection:
-            due = read_alarms(connection, self._clock(), limit)
-        taken: list[StripeEvent] = []
-
-        def write(connection: Connection) -> None:
-            # Called again, it begins again.
-            taken[:] = [event for event in due if take_alarm(connection, event)]
-
-        if due:
-            self._settling.write(write)
-        return tuple(taken)
-
-    def drop_payloads(self, before: datetime, limit: int = 1000) -> int:
-        """Forgets what events said that are done and were received before an instant; answers of how many.
-
-        That they came, and what became of them, is kept for ever, so that no event is ever taken for a new one.
-        """
-        dropped = [0]
-
-        def write(connection: Connection) -> None:
-            dropped[0] = drop_payloads(connection, before, limit)
-
-        self._settling.write(write)
-        return dropped[0]
-
-    def _set_aside(self, event_id: str, why: str, refs: tuple[str, ...], alarm_at: datetime | None = None) -> None:
-        if not event_id:
-            return
-
-        def write(connection: Connection) -> None:
-            if owners_of(connection, refs):
-                raise StaleError("what it waits for is known by now")
-            mark_event(connection, event_id, EventState.SET_ASIDE, why=why, waits=refs, alarm_at=alarm_at)
-
-        self._settling.write(write)
+def _refused_by_the_books(refused: Refused) -> str:
+    figures = ", ".join(f"{name} {figure}" for name, figure in refused.figures.items())
+    return f"The books refuse it: {refused.reason.value} ({figures})."
 
 
 def _repeated(known: Order, checkout: Checkout) -> MadeOrder | Refused:

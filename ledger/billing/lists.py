@@ -7,7 +7,8 @@ from typing import Final, TypeVar
 
 from sqlalchemy import Connection
 
-from ledger.billing.records import Place, read_events, read_orders, read_subscriptions
+from ledger.billing.event_records import read_events
+from ledger.billing.records import Place, read_orders, read_subscriptions
 from ledger.billing.settling import Desk
 from ledger.chain import instant_text
 from ledger.fields import check_account_part, check_page_size

@@ -6,14 +6,12 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from ledger.billing.event_records import keep_refs, owners_of, read_event
 from ledger.billing.records import (
     Write,
     account_of_customer,
     keep_customer,
-    keep_refs,
-    owners_of,
     read_customer,
-    read_event,
     read_order,
     read_plans,
     read_subscription,

@@ -1,6 +1,6 @@
 """The rows of sales: reading them, and writing them on the version that was read."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -12,16 +12,13 @@ from sqlalchemy import (
     Select,
     Table,
     and_,
-    delete,
     func,
     insert,
     literal,
-    literal_column,
     not_,
     or_,
     select,
     tuple_,
-    union,
     update,
 )
 
@@ -29,20 +26,16 @@ from ledger.billing.bodies import body_of, value_of
 from ledger.fields import bad_identifier
 from ledger.model import AccountName, AccountStatus
 from ledger.sales.catalogue import Package, Plan
-from ledger.sales.model import Customer, EventState, Order, OrderKind, StripeEvent, Subscription
+from ledger.sales.model import Customer, Order, OrderKind, Subscription
 from ledger.sales.recharge import AutoRecharge
-from ledger.sales.selling import INSTANT, instant_ref
 from ledger.tables import (
     accounts,
     customers,
-    event_refs,
     lots,
     orders,
     packages,
     plans,
     recharges,
-    refs,
-    stripe_events,
     subscriptions,
 )
 from ledger.writer import StaleError
@@ -72,7 +65,7 @@ def _keep(connection: Connection, table: Table, seen: int, values: Mapping[str, 
         raise StaleError(f"{table.name}: it was changed since version {seen}")
 
 
-def _is_name(text: str) -> bool:
+def is_name(text: str) -> bool:
     """False for what nothing is called; some of it, such as NUL, no database would even look for."""
     return bad_identifier("name", text) is None
 
@@ -83,7 +76,7 @@ def _package_of(row: Row[Any]) -> Package:
 
 def read_package(connection: Connection, tenant: str, package: str) -> Package | None:
     """One package."""
-    if not _is_name(package):
+    if not is_name(package):
         return None
     row = connection.execute(select(packages).where(packages.c.tenant == tenant, packages.c.package == package)).first()
     return None if row is None else _package_of(row)
@@ -107,7 +100,7 @@ def _plan_of(row: Row[Any]) -> Plan:
 
 def read_plan(connection: Connection, tenant: str, plan: str) -> Plan | None:
     """One plan."""
-    if not _is_name(plan):
+    if not is_name(plan):
         return None
     row = connection.execute(select(plans).where(plans.c.tenant == tenant, plans.c.plan == plan)).first()
     return None if row is None else _plan_of(row)
@@ -132,7 +125,7 @@ def _order_of(row: Row[Any]) -> Order:
 
 def read_order(connection: Connection, order_id: str) -> Order | None:
     """One order."""
-    if not _is_name(order_id):
+    if not is_name(order_id):
         return None
     row = connection.execute(select(orders).where(orders.c.order_id == order_id)).first()
     return None if row is None else _order_of(row)
@@ -143,12 +136,13 @@ def read_orders(connection: Connection, tenant: str, account_id: str, before: Pl
     wanted = select(orders).where(orders.c.tenant == tenant)
     if account_id:
         wanted = wanted.where(orders.c.account_id == account_id)
-    return [_order_of(row) for row in _paged(connection, wanted, orders, before, limit)]
+    return [_order_of(row) for row in paged(connection, wanted, orders, before, limit)]
 
 
-def _paged(
+def paged(
     connection: Connection, wanted: Select[Any], table: Table, before: Place | None, limit: int | None
 ) -> Sequence[Row[Any]]:
+    """The newest of the wanted rows; those before one, if it is given."""
     (name,) = table.primary_key
     at = table.c.created_at
     if before is not None:
@@ -195,7 +189,7 @@ def read_subscriptions(
     wanted = select(subscriptions).where(subscriptions.c.tenant == tenant)
     if account_id:
         wanted = wanted.where(subscriptions.c.account_id == account_id)
-    rows = _paged(connection, wanted, subscriptions, before, limit)
+    rows = paged(connection, wanted, subscriptions, before, limit)
     return [replace(value_of(Subscription, row.body), version=row.version) for row in rows]
 
 
@@ -328,145 +322,3 @@ def orders_since(
     )
     found = (_order_of(row) for row in connection.execute(wanted))
     return (order for order in found if order.kind is kind)
-
-
-def owners_of(connection: Connection, names: Iterable[str]) -> dict[str, str]:
-    """To what each of the provider's names belongs, as far as that is known."""
-    rows = connection.execute(select(refs).where(refs.c.ref.in_(sorted(names))))
-    return {row.ref: row.owner for row in rows}
-
-
-def keep_refs(connection: Connection, names: Iterable[str], owner: str) -> None:
-    """Notes what names belong to; what is known already stays. Events that waited for them are received again."""
-    names = sorted(set(names))
-    known = owners_of(connection, names)
-    new = [name for name in names if name not in known]
-    if new:
-        connection.execute(insert(refs), [{"ref": name, "owner": owner} for name in new])
-    wake_events(connection, names)
-
-
-def wake_events(connection: Connection, names: Sequence[str]) -> None:
-    """Has the events that wait for one of these names received again."""
-    waiting = select(event_refs.c.event_id).where(event_refs.c.ref.in_(sorted(names)))
-    if woken := [row.event_id for row in connection.execute(waiting)]:
-        _receive_again(connection, woken)
-
-
-def known_meanwhile(connection: Connection, now: datetime) -> list[str]:
-    """Events of whose names one has become known at the moment in which they were set aside; or waited long enough."""
-    waiting = select(event_refs.c.event_id).join(refs, refs.c.ref == event_refs.c.ref)
-    has_come = event_refs.c.ref.startswith(INSTANT, autoescape=True) & (event_refs.c.ref <= instant_ref(now))
-    late = select(event_refs.c.event_id).where(has_come)
-    return [row.event_id for row in connection.execute(union(waiting, late))]
-
-
-def wake_known(connection: Connection, now: datetime) -> None:
-    """Has these events received again."""
-    if woken := known_meanwhile(connection, now):
-        _receive_again(connection, woken)
-
-
-def _receive_again(connection: Connection, event_ids: Sequence[str]) -> None:
-    aside = update(stripe_events).where(stripe_events.c.event_id.in_(event_ids))
-    aside = aside.where(stripe_events.c.state == EventState.SET_ASIDE.value)
-    connection.execute(aside.values(state=EventState.RECEIVED.value, why="", alarm_at=None))
-    connection.execute(delete(event_refs).where(event_refs.c.event_id.in_(event_ids)))
-
-
-def _event_of(row: Row[Any]) -> StripeEvent:
-    return StripeEvent(
-        event_id=row.event_id,
-        type=row.type,
-        payload=row.payload,
-        livemode=bool(row.livemode),
-        state=EventState(row.state),
-        why=row.why,
-        created_at=row.created_at,
-        received_at=row.received_at,
-        alarm_at=row.alarm_at,
-        order_id=row.order_id,
-    )
-
-
-def read_event(connection: Connection, event_id: str) -> StripeEvent | None:
-    """One event."""
-    if not _is_name(event_id):
-        return None
-    row = connection.execute(select(stripe_events).where(stripe_events.c.event_id == event_id)).first()
-    return None if row is None else _event_of(row)
-
-
-def read_pending_events(connection: Connection, limit: int) -> list[StripeEvent]:
-    """Those that are received, oldest first."""
-    wanted = select(stripe_events).where(stripe_events.c.state == EventState.RECEIVED.value)
-    oldest = (stripe_events.c.created_at, stripe_events.c.event_id)
-    return [_event_of(row) for row in connection.execute(wanted.order_by(*oldest).limit(limit))]
-
-
-def read_events(
-    connection: Connection, state: EventState | None, before: Place | None, limit: int
-) -> list[StripeEvent]:
-    """The newest events; see read_orders."""
-    wanted = select(stripe_events)
-    if state is not None:
-        wanted = wanted.where(stripe_events.c.state == state.value)
-    return [_event_of(row) for row in _paged(connection, wanted, stripe_events, before, limit)]
-
-
-def read_alarms(connection: Connection, now: datetime, limit: int) -> list[StripeEvent]:
-    """Those of which somebody is to be told by now, oldest first."""
-    wanted = select(stripe_events).where(stripe_events.c.alarm_at <= now).order_by(stripe_events.c.alarm_at)
-    return [_event_of(row) for row in connection.execute(wanted.limit(limit))]
-
-
-def take_alarm(connection: Connection, event: StripeEvent) -> bool:
-    """Whoever takes it tells of it; False if somebody else has, or it is not as it was."""
-    its = update(stripe_events).where(
-        stripe_events.c.event_id == event.event_id, stripe_events.c.alarm_at == event.alarm_at
-    )
-    return connection.execute(its.values(alarm_at=None)).rowcount == 1
-
-
-def add_event(connection: Connection, event: StripeEvent) -> bool:
-    """Stores an event; False if it is there already."""
-    if read_event(connection, event.event_id) is not None:
-        return False
-    row = {name: getattr(event, name) for name in stripe_events.c.keys()}  # noqa: SIM118 -- columns, not a mapping
-    connection.execute(insert(stripe_events).values({**row, "state": event.state.value, "livemode": event.livemode}))
-    return True
-
-
-def drop_payloads(connection: Connection, before: datetime, limit: int) -> int:
-    """Forgets what events said that are applied or ignored and were received before an instant; how many that were.
-
-    The rest of them stays, so that an event that is sent again is known.
-    """
-    over = [EventState.APPLIED.value, EventState.IGNORED.value]
-    # As the index has it.
-    is_kept: ColumnElement[bool] = literal_column("payload <> ''")
-    old = select(stripe_events.c.event_id).where(
-        is_kept, stripe_events.c.received_at < before, stripe_events.c.state.in_(over)
-    )
-    names = [row.event_id for row in connection.execute(old.limit(limit))]
-    if names:
-        connection.execute(update(stripe_events).where(stripe_events.c.event_id.in_(names)).values(payload=""))
-    return len(names)
-
-
-def mark_event(
-    connection: Connection,
-    event_id: str,
-    state: EventState,
-    *,
-    order_id: str = "",
-    why: str = "",
-    waits: Sequence[str] = (),
-    alarm_at: datetime | None = None,
-) -> None:
-    """Notes what became of an event, for which names it waits, and when somebody is to be told if it still does."""
-    its = update(stripe_events).where(stripe_events.c.event_id == event_id)
-    connection.execute(its.values(state=state.value, why=why, order_id=order_id, alarm_at=alarm_at))
-    connection.execute(delete(event_refs).where(event_refs.c.event_id == event_id))
-    if waits:
-        connection.execute(insert(event_refs), [{"ref": name, "event_id": event_id} for name in sorted(set(waits))])

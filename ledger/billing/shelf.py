@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from ledger.billing.event_records import wake_events
 from ledger.billing.records import (
     keep_package,
     keep_plan,
@@ -13,7 +14,6 @@ from ledger.billing.records import (
     read_packages,
     read_plan,
     read_plans,
-    wake_events,
 )
 from ledger.billing.settling import Desk
 from ledger.fields import Violation, check, check_account_part
