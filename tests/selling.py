@@ -144,7 +144,5 @@ class Shop:
 
     def known(self):
         """What of the order must not depend on the order of what is told."""
-        outstanding = {}
-        for lot in self.order.lots:
-            outstanding[lot.sold] = outstanding.get(lot.sold, 0) + lot.outstanding
+        outstanding = {sold.name: self.order.outstanding(sold.name) for sold in self.order.sold}
         return replace(self.order.payment), self.order.state, self.order.returned, outstanding

@@ -189,7 +189,7 @@ def test_the_lots_of_an_order_are_named_where_they_are(shop):
     shop.event(refund(100))
 
     found = shop.order(order.order_id)
-    assert [(lot.account_id, lot.outstanding) for lot in found.lots] == [("acme", 40), ("acme-1", 50)]
+    assert [(lot.account_id, lot.credits - lot.moved) for lot in found.lots] == [("acme", 40), ("acme-1", 60)]
     assert found.place(found.lots[1])[0] == account(account_id="acme-1").key
 
 

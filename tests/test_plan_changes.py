@@ -5,8 +5,9 @@ from itertools import permutations
 
 import pytest
 
-from ledger import Change, EventState, PlanContent
-from tests.sales import Shop, days, line, lots, pay, plan
+from ledger import Change, EventState, PlaceHold, PlanContent
+from tests.books import capturing, releasing
+from tests.sales import SUCCEEDED, Shop, account, days, line, lots, pay, plan, refund
 
 
 @pytest.fixture
@@ -254,3 +255,94 @@ def test_a_plan_that_costs_nothing_is_given_up_for_one_that_does(plans, clock):
     pay(plans, "in_2", *lines, at=15, minor_units=500)
 
     assert plans.sides() == (100 + 450, 0, 0)
+
+
+def refunded(shop, invoice, amount, *, status=SUCCEEDED):
+    shop.event(refund(amount, status=status), refs=(invoice, "re_1"))
+
+
+def kept(shop):
+    """What of its credits each invoice's customer has, or had and used."""
+    orders = shop.billing.orders("default").orders
+    return {one.stripe_id: sum(one.outstanding(sold.name) for sold in one.sold) for one in orders}
+
+
+@pytest.mark.parametrize("told", list(permutations(["in_1", "up", "down", "back"])))
+def test_a_change_to_less_takes_the_same_credits_whatever_money_goes_back_and_when_it_is_told(plans, clock, told):
+    tell = {
+        "in_1": lambda: pay(plans, "in_1", line(0, 30)),
+        "up": lambda: to(plans, 15, old="pro", new="max", name="in_up"),
+        "down": lambda: to(plans, 20, old="max", new="mini", name="in_down"),
+        "back": lambda: refunded(plans, "in_up", 6750),
+    }
+    clock.now = days(20)
+
+    for name in told:
+        tell[name]()
+        plans.pending(plans.told)
+
+    # Of the 450 more, the refund takes the half, and the change 320; nothing of the first 100.
+    assert plans.set_aside() == set()
+    assert plans.sides() == (100, 0, 0)
+    assert kept(plans) == {"in_1": 100, "in_up": 0, "in_down": 0}
+
+
+@pytest.mark.parametrize("told", list(permutations(["less", "back"])))
+def test_what_is_spent_is_owed_by_a_refund_as_if_the_change_to_less_had_come_first(plans, clock, told):
+    pay(plans, "in_1", line(0, 30))
+    plans.spend(30)
+    clock.now = days(15)
+    tell = {
+        "less": lambda: to(plans, 15, old="pro", new="mini", name="in_less"),
+        "back": lambda: refunded(plans, "in_1", 600),
+    }
+
+    for name in told:
+        tell[name]()
+
+    # The change takes 30 of the 70 that are unspent; the refund 60: the other 40, and 20 of what is spent.
+    assert plans.sides() == (0, 0, 20)
+
+
+@pytest.mark.parametrize("told", list(permutations(["wait", "up", "wait again", "down"])))
+def test_what_was_granted_by_what_was_known_is_put_right_by_what_is_told_later(plans, clock, told):
+    put(plans, "mini", change=Change.AT_RENEWAL)
+    pay(plans, "in_1", line(0, 30))
+    clock.now = days(25)
+    tell = {
+        "wait": lambda: to(plans, 10, old="pro", new="mini", name="in_a"),
+        "up": lambda: to(plans, 15, old="mini", new="max", name="in_b"),
+        "wait again": lambda: to(plans, 18, old="max", new="mini", name="in_c"),
+        "down": lambda: to(plans, 21, old="mini", new="pro", name="in_d"),
+    }
+
+    for name in told:
+        tell[name]()
+        plans.pending(plans.told)
+
+    # 900 more for a half; and 900 less for three tenths, as there still was of the dearest, all of what is newest.
+    assert plans.set_aside() == set()
+    assert plans.sides() == (100 + 450 - 270, 0, 0)
+    assert kept(plans) == {"in_1": 100, "in_a": 0, "in_b": 180, "in_c": 0, "in_d": 0}
+    assert plans.ledger.audit("default").findings == ()
+
+
+@pytest.mark.parametrize("ends", ["released", "captured"])
+def test_what_the_customer_holds_is_taken_by_a_change_once_it_has_come_back(plans, clock, ends):
+    pay(plans, "in_1", line(0, 30))
+    clock.now = days(15)
+    to(plans, 15, old="pro", new="max", name="in_up")
+    # Of the 450, for they cost less.
+    held = plans.ledger.execute(PlaceHold(request_id="h", account=account(), amount=500, ttl=timedelta(days=1)))
+
+    to(plans, 15, old="max", new="mini", name="in_down")
+    before = plans.sides()
+    act = releasing if ends == "released" else capturing
+    plans.ledger.execute(act(held.entry))
+    clock.now += timedelta(minutes=2)
+    plans.billing.settle_due()
+
+    # 480 are to be taken; if 500 are spent, only the 50 that are left.
+    assert before == (0, 500, 0)
+    assert plans.sides() == ((70, 0, 0) if ends == "released" else (0, 0, 0))
+    assert sum(kept(plans).values()) == (70 if ends == "released" else 500)

@@ -19,7 +19,7 @@ from ledger import (
     Rollover,
     SubscriptionState,
 )
-from tests.sales import DAY, OURS, URLS, Shop, account, days, invoice, line, lots, paid, pay, plan, refund, seen
+from tests.sales import DAY, FAILED, OURS, URLS, Shop, account, days, invoice, line, lots, paid, pay, plan, refund, seen
 
 JANUARY, FEBRUARY = line(0, 31), line(31, 59)
 ROLLING = PlanContent(credits=100, rollover=Rollover(share_percent=50, cap=30))
@@ -97,14 +97,18 @@ def test_what_is_unused_of_a_period_lives_on_in_the_next_by_share_and_cap(shop, 
 
 
 @pytest.mark.parametrize(
-    ("refunded", "left"),
+    ("refunded", "amount", "left"),
     [
-        # What was spent of it is owed, and repaid by nothing; what ran out and lives on stays.
-        ("in_1", (125, 0, 50)),
-        ("in_2", (25, 0, 0)),
+        # What lives on goes; what ran out counts as unspent, so that what was spent is owed only beyond that.
+        ("in_1", 1000, (100, 0, 50)),
+        ("in_1", 600, (100, 0, 10)),
+        ("in_1", 400, (100, 0, 0)),
+        ("in_1", 200, (105, 0, 0)),
+        # What lives on was paid with the period before.
+        ("in_2", 1000, (25, 0, 0)),
     ],
 )
-def test_what_lives_on_stays_when_an_invoice_is_refunded(shop, clock, refunded, left):
+def test_a_refund_takes_what_lives_on_of_the_credits_that_were_paid_with_it(shop, clock, refunded, amount, left):
     shop.billing.put_plan("default", plan(ROLLING))
     pay(shop, "in_1", JANUARY)
     shop.spend(50)
@@ -112,9 +116,36 @@ def test_what_lives_on_stays_when_an_invoice_is_refunded(shop, clock, refunded, 
     pay(shop, "in_2", FEBRUARY, at=31)
     shop.billing.settle_due()
 
-    shop.event(refund(1000), refs=(refunded,))
+    shop.event(refund(amount), refs=(refunded,))
+    taken = shop.sides()
+    shop.event(refund(amount, status=FAILED), refs=(refunded,))
 
-    assert shop.sides() == left
+    assert taken == left
+    assert shop.sides() == (125, 0, 0)
+    assert {ends for remaining, ends in lots(shop) if remaining} == {59}
+
+
+@pytest.mark.parametrize("after_the_end", [False, True])
+def test_what_was_given_back_lives_on_like_what_was_never_away(shop, clock, after_the_end):
+    shop.billing.put_plan("default", plan(ROLLING))
+    pay(shop, "in_1", JANUARY)
+    shop.spend(50)
+    shop.event(refund(400), refs=("in_1",))
+    away = shop.sides()
+
+    if not after_the_end:
+        shop.event(refund(400, status=FAILED), refs=("in_1",))
+    clock.now = days(31)
+    pay(shop, "in_2", FEBRUARY, at=31)
+    shop.billing.settle_due()
+    if after_the_end:
+        shop.event(refund(400, status=FAILED), refs=("in_1",))
+        clock.now += timedelta(minutes=2)
+        shop.billing.settle_due()
+
+    # Half of the 50 that ran out.
+    assert away == (10, 0, 0)
+    assert shop.sides() == (125, 0, 0)
 
 
 def test_what_lives_on_waits_until_the_period_has_run_out(shop, clock):

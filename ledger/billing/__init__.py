@@ -244,6 +244,10 @@ class Billing(Shelf, Recharges, Events, Lists):
         settled = self._settling.settle(found.order, first, done)
         if isinstance(settled, Refused):
             return self._put_off(reading, found, settled, first)
+        if found.order.version == 0:
+            # What it changes of what others sold is done at once; if not, they are woken.
+            for name in self._settling.others(settled):
+                self._settle_alone(name)
         tells_of_money = any(isinstance(fact, Paid | InvoicePaid) for fact in reading.facts)
         if tells_of_money and settled.state is OrderState.MISMATCHED:
             told = {"order_id": settled.order_id, "event_id": reading.event_id, "why": settled.why}

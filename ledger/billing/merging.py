@@ -25,7 +25,7 @@ class _Merge:
 
 def followed(connection: Connection, order: Order) -> Order:
     """An order where the customer's credits are by now: its accounts may have been merged into others."""
-    assets = {sold.asset for sold in order.sold} | {part.asset for part in order.taken_back}
+    assets = {sold.asset for sold in order.sold}
     for asset in sorted(assets | ({order.asset} if order.asset else set())):
         while (merge := _merge_of(connection, order.account(asset))) is not None:
             moved = dict(_moved(connection, order.account(asset).key, merge))

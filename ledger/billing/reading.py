@@ -22,7 +22,7 @@ from ledger.sales.catalogue import Plan
 from ledger.sales.facts import CustomerSeen, DisputeSeen, InvoicePaid, NotPaid, Paid, Reading, RefundedInAll, RefundSeen
 from ledger.sales.learning import learn
 from ledger.sales.model import Customer, Order, OrderKind, SaleRules, Subscription
-from ledger.sales.selling import Unknown, change_ref, invoice_order, invoice_order_id, period_ref
+from ledger.sales.selling import Unknown, change_ref, invoice_order, invoice_order_id, period_ref, restated
 from ledger.sales.subscriptions import learn_subscription, new_subscription, with_invoice
 
 # Of two invoices, the later one may be told of first; what was never billed is not waited for any longer.
@@ -63,7 +63,8 @@ def find(connection: Connection, reading: Reading, now: datetime, rules: SaleRul
             made = known or invoice_order(subscription, invoice, prices, now, rules, waits_until=until)
             if isinstance(made, Unknown):
                 return made
-            order, subscription = made, with_invoice(subscription, made)
+            subscription = with_invoice(subscription, made)
+            order = restated(made, subscription)
     if name and subscription is None:
         return _unknown(connection, reading, name)
     account = _account(connection, reading, order, subscription)

@@ -32,8 +32,10 @@ from ledger.operations import Batch, OpenAccount, Request
 from ledger.outcome import Accepted, Reason, Refused
 from ledger.rows import hold_of, lot_of
 from ledger.sales.catalogue import Plan
+from ledger.sales.changes import others_of
 from ledger.sales.model import Order, OrderKind, OrderState, SaleRules, Subscription
 from ledger.sales.recharge import declined, given_up, served
+from ledger.sales.selling import restated
 from ledger.sales.settle import Books, next_step, rested
 from ledger.sales.steps import after
 from ledger.sales.subscriptions import unlimited_assets
@@ -88,11 +90,24 @@ class Settling:
                 return refused or turn.order
         raise AssertionError(f"order {order.order_id} is never settled")
 
+    def others(self, order: Order) -> list[str]:
+        """The other invoices of its periods, if these were changed: their order_ids, the newest first.
+
+        In this turn they are to be settled, for a change takes of the newest credits first.
+        """
+        with self._database.read() as connection:
+            subscription = read_subscription(connection, order.subscription) if order.subscription else None
+            return [] if subscription is None else others_of(subscription, order)
+
     def books(self, order: Order) -> tuple[Order, Books]:
-        """An order where the customer's credits are by now, and what has to be known to settle it."""
+        """An order as it is by what others know, and what has to be known to settle it.
+
+        The customer's credits may be in another account by now, and what it sells follows from its subscription too.
+        """
         with self._database.read() as connection:
             order = followed(connection, order)
-            return order, _read_books(connection, order)
+            books = _read_books(connection, order)
+            return order if books.subscription is None else restated(order, books.subscription), books
 
     def check_order(self, order: Order) -> None:
         """Raises StaleError if an order is not as it was read: then it was somebody else who used its request_ids."""
@@ -177,8 +192,8 @@ class _Turn:
                 order = rested(order, following)
             for write in [*self._first, *(self._last if is_over else ())]:
                 write(connection)
-            if order.granted and not was.granted:
-                _wake_earlier(connection, order, now)
+            if was.version == 0 or (order.granted and not was.granted):
+                _wake_others(connection, order, now)
             follow_recharge(connection, order, now)
             # Called again, it begins again.
             found[:] = [(keep_order(connection, order), is_over)]
@@ -241,8 +256,8 @@ def _open_accounts(connection: Connection, keys: Iterable[AccountKey]) -> frozen
 
 
 def _read_books(connection: Connection, order: Order) -> Books:
-    keys = {sold.name: order.account(sold.asset).key for sold in order.sold}
-    names = {name for part in order.taken_back for name in part.orders}
+    subscription = read_subscription(connection, order.subscription) if order.subscription else None
+    names = [] if subscription is None else others_of(subscription, order)
     found = {name: read_order(connection, name) for name in names}
     others = {name: followed(connection, other) for name, other in found.items() if other is not None}
     found_lots: dict[tuple[AccountKey, int], Lot] = {}
@@ -258,17 +273,18 @@ def _read_books(connection: Connection, order: Order) -> Books:
             )
             lapsed[place] = int(connection.execute(ran_out).scalar_one() or 0)
     for held in order.holds:
-        key = keys[held.sold]
+        key = next(order.account(sold.asset).key for sold in order.sold if sold.name == held.sold)
         is_it = (holds.c.account_key == key, holds.c.hold == held.hold, holds.c.open == 1)
         for row in connection.execute(select(holds).where(*is_it)):
             found_holds[key, held.hold] = hold_of(row)
     return Books(
-        accounts=_open_accounts(connection, set(keys.values())),
+        accounts=_open_accounts(connection, {order.account(sold.asset).key for sold in order.sold}),
         lots=found_lots,
         holds=found_holds,
         lapsed=lapsed,
-        orders=others,
-        following=_following(connection, order),
+        subscription=subscription,
+        orders={} if subscription is None else {name: restated(one, subscription) for name, one in others.items()},
+        following=None if subscription is None else _following(connection, subscription, order),
     )
 
 
@@ -281,24 +297,23 @@ def _read_lots(connection: Connection, order: Order) -> dict[tuple[AccountKey, i
     return found
 
 
-def _following(connection: Connection, order: Order) -> Order | None:
+def _following(connection: Connection, subscription: Subscription, order: Order) -> Order | None:
     """The order that paid for the period after this one's."""
     if order.period is None:
         return None
-    subscription = read_subscription(connection, order.subscription)
-    periods = () if subscription is None else subscription.periods
-    found = next((period for period in periods if period.start == order.period.end), None)
+    found = next((period for period in subscription.periods if period.start == order.period.end), None)
     return None if found is None else read_order(connection, found.order_id)
 
 
-def _wake_earlier(connection: Connection, order: Order, now: datetime) -> None:
-    """What is left of the period before may live on now."""
-    if order.period is None:
+def _wake_others(connection: Connection, order: Order, now: datetime) -> None:
+    """What is left of the period before may live on now; and of what was sold in the same period, changes may take."""
+    subscription = read_subscription(connection, order.subscription) if order.subscription else None
+    if subscription is None:
         return
-    subscription = read_subscription(connection, order.subscription)
-    for period in () if subscription is None else subscription.periods:
-        if period.end == order.period.start and period.order_id != order.order_id:
-            wake_order(connection, period.order_id, now)
+    begins = None if order.period is None else order.period.start
+    earlier = [period.order_id for period in subscription.periods if period.end == begins]
+    for name in sorted({*earlier, *others_of(subscription, order)} - {order.order_id}):
+        wake_order(connection, name, now)
 
 
 def follow_recharge(connection: Connection, order: Order, now: datetime, *, is_refused: bool = False) -> None:

@@ -1,10 +1,12 @@
-"""What a change of a subscription in mid-period is worth: what it grants more, and what it takes back.
+"""What the changes of a subscription in mid-period are worth: what they grant more, and of what they take back.
 
-A change removes items and adds others. What counts of an item is what was granted for it, as its plan was then.
+A change removes items and adds others. What counts of an item is what was granted for it, as its plan was then. So what
+a change is worth depends on those before it, and of which credits it takes on those before and after: all that is known
+of a period is gone through anew whenever one more of its changes is told.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Final
@@ -12,36 +14,34 @@ from typing import Final
 from ledger.sales.calendar import stretches
 from ledger.sales.catalogue import Change, Plan
 from ledger.sales.facts import InvoiceLine
-from ledger.sales.model import Changed, Item, PaidPeriod, Rate, Stretch, Subscription
+from ledger.sales.model import Changed, ChangedItem, Item, Order, PaidPeriod, Rate, Sold, Stretch, Subscription
 
 _SECOND: Final = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sides:
-    """The lines of one change, each with its item.
+    """The lines of one change, each with its item as it counts.
 
     is_whole   every item that is removed is known to have been there
     """
 
-    removed: tuple[tuple[InvoiceLine, Item], ...]
-    added: tuple[tuple[InvoiceLine, Item], ...]
+    removed: tuple[tuple[ChangedItem, Item], ...]
+    added: tuple[tuple[ChangedItem, Item], ...]
     is_whole: bool
 
 
 @dataclass(slots=True, kw_only=True)
 class Difference:
-    """What changes come to, of one asset in one stretch.
+    """What the changes of one invoice come to, of one asset in one stretch.
 
+    at        when the first of them happened
     credits   smallest units; below 0: less
-    weight    its part of what is paid; None: it carries no cost
+    weight    its part of what is paid, minor units; None: it carries no cost
     grace     how long what is granted outlasts the stretch
-    at        when the first of the changes happened
-    orders    what is taken back is of these, the newest first
     """
 
     at: datetime
-    orders: tuple[str, ...]
     credits: Fraction = Fraction(0)
     weight: int | None = None
     grace: timedelta = timedelta(0)
@@ -56,69 +56,119 @@ def item_of(plan: Plan, line: InvoiceLine) -> Item:
     return Item(price=line.price, quantity=line.quantity, rates=tuple(rates))
 
 
+def changed_item(plan: Plan, line: InvoiceLine) -> ChangedItem:
+    """A line of a change, as its plan is now."""
+    return ChangedItem(
+        item=item_of(plan, line),
+        amount=line.amount,
+        is_pro_rata=plan.change is Change.PRO_RATA,
+        grace=plan.grace or timedelta(0),
+    )
+
+
 def period_of(subscription: Subscription, start: datetime, end: datetime) -> PaidPeriod | None:
     """The period in which a change happened; None if it is not known."""
     return next((one for one in subscription.periods if one.start <= start and end <= one.end), None)
 
 
-def changes_before(base: PaidPeriod, changes: Iterable[Changed], at: datetime) -> list[Changed]:
-    """The changes of a period up to an instant, in the order in which they happened."""
-    return [one for one in changes if one.end == base.end and base.start <= one.at <= at]
+def changes_of(subscription: Subscription, base: PaidPeriod) -> list[Changed]:
+    """The changes of a period that are known."""
+    return [one for one in subscription.changes if one.end == base.end and base.start <= one.at]
 
 
-def items_after(base: PaidPeriod, changes: Iterable[Changed]) -> list[Item]:
-    """For what a subscription is after some changes of a period."""
+def periods_of(subscription: Subscription, order: Order) -> list[PaidPeriod]:
+    """The periods that an invoice paid for, or changed."""
+    changed = [period_of(subscription, one.at, one.end) for one in order.changes]
+    found = [one for one in subscription.periods if one.order_id == order.order_id or one in changed]
+    return list(dict.fromkeys(found))
+
+
+def others_of(subscription: Subscription, order: Order) -> list[str]:
+    """The other invoices of an invoice's periods, if these were changed: their order_ids, the newest first."""
+    found = []
+    for base in periods_of(subscription, order):
+        if changes := changes_of(subscription, base):
+            found += [base.order_id, *(change.order_id for change, _ in in_turn(base, changes))]
+    return [name for name in dict.fromkeys(reversed(found)) if name != order.order_id]
+
+
+def in_turn(base: PaidPeriod, changes: Iterable[Changed]) -> Iterator[tuple[Changed, Sides]]:
+    """The changes of a period in the order in which they happened, each with what it removes and adds.
+
+    Of those of one instant, one that can be told to follow comes first.
+    """
     items = list(base.items)
-    for change in changes:
-        for item in change.removed:
+    left = sorted(changes, key=lambda change: (change.at, change.order_id))
+    while left:
+        of_now = [change for change in left if change.at == left[0].at]
+        seen = [(change, _sides(change, items)) for change in of_now]
+        change, found = next((one for one in seen if one[1].is_whole), seen[0])
+        left.remove(change)
+        yield change, found
+        for _, item in found.removed:
             if item in items:
                 items.remove(item)
-        items += change.added
-    return items
+        items += (item for _, item in found.added)
 
 
-def sides(lines: Iterable[InvoiceLine], items: Sequence[Item], plans: Mapping[str, Plan]) -> Sides:
-    """Which lines of a change remove an item, and which add one.
-
-    items   that there are before it
-    plans   by the provider's names of their prices
-    """
+def _sides(change: Changed, items: Sequence[Item]) -> Sides:
     there, is_whole = list(items), True
     removed, added = [], []
-    for line in lines:
-        known = next((one for one in there if (one.price, one.quantity) == (line.price, line.quantity)), None)
+    for line in change.items:
+        told = line.item
+        known = next((one for one in there if (one.price, one.quantity) == (told.price, told.quantity)), None)
         # What costs nothing is not below 0, whether it ends or begins.
         if line.amount > 0 or (line.amount == 0 and known is None):
-            added.append((line, item_of(plans[line.price], line)))
+            added.append((line, told))
             continue
         if known is None:
             is_whole = False
         else:
             there.remove(known)
-        removed.append((line, known or item_of(plans[line.price], line)))
-    return Sides(removed=tuple(removed), added=tuple(added), is_whole=is_whole)
+        removed.append((line, known or told))
+    found = Sides(removed=tuple(removed), added=tuple(added), is_whole=is_whole)
+    return found if _is_pro_rata(change, found) else _at_renewal(found)
 
 
-def at_renewal(found: Sides) -> Sides:
+def _is_pro_rata(change: Changed, found: Sides) -> bool:
+    """True if a change counts at once; the plan that is changed to says so."""
+    return found.added[-1][0].is_pro_rata if found.added else change.is_pro_rata
+
+
+def _at_renewal(found: Sides) -> Sides:
     """The same of a change that waits for the renewal: what was granted before stays what there is."""
     rates = tuple(rate for _, item in found.removed for rate in item.rates)
-    added = tuple(
-        (line, Item(price=item.price, quantity=item.quantity, rates=() if place else rates))
-        for place, (line, item) in enumerate(found.added)
-    )
+    added = tuple((line, replace(item, rates=() if place else rates)) for place, (line, item) in enumerate(found.added))
     return Sides(removed=found.removed, added=added, is_whole=found.is_whole)
 
 
-def is_pro_rata(found: Sides, plans: Mapping[str, Plan], plan: Plan) -> bool:
-    """True if a change counts at once; the plan that is changed to says so.
-
-    plan   that of the invoice, which counts where nothing is added
-    """
-    decides = plans[found.added[-1][0].price] if found.added else plan
-    return decides.change is Change.PRO_RATA
+def is_whole(base: PaidPeriod, changes: Iterable[Changed], order_id: str) -> bool:
+    """True if all that an invoice's changes remove is known to have been there."""
+    return all(found.is_whole for change, found in in_turn(base, changes) if change.order_id == order_id)
 
 
-def parts(found: Sides, base: PaidPeriod, at: datetime) -> Iterator[tuple[str, Stretch, InvoiceLine, Fraction, bool]]:
+# By the invoice, the asset and the stretch.
+Differences = Mapping[tuple[str, str, Stretch], Difference]
+
+
+def differences(base: PaidPeriod, changes: Iterable[Changed]) -> Differences:
+    """What each invoice's changes come to; one whose last change is later comes later."""
+    found: dict[tuple[str, str, Stretch], Difference] = {}
+    for change, sides in in_turn(base, changes):
+        if not _is_pro_rata(change, sides):
+            continue
+        grace = max((line.grace for line, _ in sides.added), default=timedelta(0))
+        for asset, stretch, line, credits_, carries in _parts(sides, base, change.at):
+            place = (change.order_id, asset, stretch)
+            one = found.pop(place, None) or Difference(at=change.at)
+            found[place] = one
+            one.grace = max(one.grace, grace)
+            one.credits += credits_
+            one.weight = (one.weight or 0) + line.amount if carries else one.weight
+    return found
+
+
+def _parts(found: Sides, base: PaidPeriod, at: datetime) -> Iterator[tuple[str, Stretch, ChangedItem, Fraction, bool]]:
     """What each item of a change comes to in each stretch of the period that is left, by whole seconds.
 
     Asset, stretch, line, credits, and whether it carries cost.
@@ -131,3 +181,71 @@ def parts(found: Sides, base: PaidPeriod, at: datetime) -> Iterator[tuple[str, S
                 if left > timedelta(0):
                     part = Fraction(left // _SECOND, (stretch.end - stretch.start) // _SECOND)
                     yield rate.asset, stretch, line, sign * rate.credits * part, place == 0
+
+
+def sold_by_changes(order_id: str, base: PaidPeriod, changes: Iterable[Changed]) -> Iterator[Sold]:
+    """What an invoice's changes of a period grant more; it has no name yet and no cost."""
+    for (name, asset, stretch), one in differences(base, changes).items():
+        if name == order_id and one.credits >= 1:
+            yield Sold(
+                name="",
+                asset=asset,
+                credits=int(one.credits),
+                is_change=True,
+                weight=None if one.weight is None else max(one.weight, 0),
+                effective_at=stretch.start if stretch.start > one.at else None,
+                expires_at=stretch.end + one.grace,
+                stretch=stretch,
+            )
+
+
+@dataclass(slots=True)
+class _Sale:
+    """What an invoice sold for a stretch.
+
+    name   of what it sold; empty as long as the order is not known
+    left   of it, what is unspent and no change has taken
+    """
+
+    order_id: str
+    name: str
+    asset: str
+    stretch: Stretch | None
+    left: int
+    taken: int = 0
+
+
+def taken_by_changes(
+    base: PaidPeriod, changes: Iterable[Changed], orders: Mapping[str, Order], unspent: Callable[[Order, Sold], int]
+) -> dict[tuple[str, str], int]:
+    """What changes to less take of what each invoice sold for a period, by order_id and name; as far as it is unspent.
+
+    Each takes of what was sold before it, the newest first. Money that went back is left out of account: a refund takes
+    its share of what was sold besides.
+
+    orders    those of the period's invoices that are known
+    unspent   what of something sold was not used and has not run out, whether it was taken back or not
+    """
+    sales: list[_Sale] = []
+
+    def sell(order_id: str, *, is_change: bool, place: tuple[str, Stretch] | None) -> None:
+        order = orders.get(order_id)
+        for sold in () if order is None else order.sold:
+            is_it = place is None or place == (sold.asset, sold.stretch)
+            if order is not None and sold.credits and sold.is_change == is_change and is_it:
+                sales.append(_Sale(order_id, sold.name, sold.asset, sold.stretch, unspent(order, sold)))
+
+    sell(base.order_id, is_change=False, place=None)
+    for (order_id, asset, stretch), one in differences(base, changes).items():
+        if one.credits > 0:
+            sell(order_id, is_change=True, place=(asset, stretch))
+            if order_id not in orders:
+                sales.append(_Sale(order_id, "", asset, stretch, int(one.credits)))
+            continue
+        # Towards zero, which is in the customer's favour.
+        wanted = int(-one.credits)
+        for sale in reversed(sales):
+            if (sale.asset, sale.stretch) == (asset, stretch):
+                taken = min(wanted, sale.left)
+                sale.left, sale.taken, wanted = sale.left - taken, sale.taken + taken, wanted - taken
+    return {(sale.order_id, sale.name): sale.taken for sale in sales}

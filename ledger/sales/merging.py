@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ledger.sales.model import Merged, Order, PostedLot
+from ledger.sales.model import Merged, Order
+from ledger.sales.posted import PostedLot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,4 +49,4 @@ def _lots(lot: PostedLot, into: str, moved: Mapping[int, MovedLot]) -> Iterator[
         yield lot
         return
     yield replace(lot, moved=part.credits, moved_cost=part.cost)
-    yield PostedLot(sold=lot.sold, account_id=into, lot=part.lot, credits=part.credits)
+    yield PostedLot(sold=lot.sold, account_id=into, lot=part.lot, credits=part.credits, lives_on=lot.lives_on)

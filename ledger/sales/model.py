@@ -11,6 +11,7 @@ from ledger.ids import AccountKey
 from ledger.model import NO_MEMO, AccountName, Memo, Money
 from ledger.sales.catalogue import Checkout, Granted, Rollover
 from ledger.sales.facts import DisputeSeen, DisputeStatus, NotPaid, Paid, RefundSeen, RefundStatus, SubscriptionState
+from ledger.sales.posted import PostedHold, PostedLot, TakenBack
 from ledger.sales.recharge import Consent
 
 
@@ -82,8 +83,10 @@ class Sold:
     """Credits that an order grants, as one lot, once it is paid.
 
     name           of its own within the order: the asset, and what tells it from others of that asset
-    credits        smallest units, > 0
+    credits        smallest units, > 0; 0: it was sold by what was known before, and is not by what is known now
     is_bonus       free on top: it is granted as a promotion, and only what is unspent of it is taken back
+    is_change      it is what a change of a subscription in mid-period comes to
+    weight         of an invoice, what its lines ask for it, minor units; None: it carries no cost
     cost           its part of what is paid, minor units; None: nothing
     effective_at   None: at once
     expires_at     None, without ttl: never
@@ -95,6 +98,8 @@ class Sold:
     asset: str
     credits: int
     is_bonus: bool = False
+    is_change: bool = False
+    weight: int | None = None
     cost: int | None = None
     effective_at: datetime | None = None
     expires_at: datetime | None = None
@@ -150,55 +155,6 @@ NOTHING_KNOWN: Final = Payment()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PostedLot:
-    """A lot that an order has made.
-
-    sold         the name of what it is of
-    account_id   in whose account it is
-    lot          its number in the account
-    credits      smallest units
-    revoked      of them, what was taken back since
-    reclaimed    of what was taken back, what was spent, and was not given back since
-    written_off  of that, what is written off
-    moved        of them, what a merge has moved into a lot of its own, which the order has too
-    moved_cost   and what that took of its cost along, minor units
-    """
-
-    sold: str
-    account_id: str
-    lot: int
-    credits: int
-    revoked: int = 0
-    reclaimed: int = 0
-    written_off: int = 0
-    moved: int = 0
-    moved_cost: int = 0
-
-    @property
-    def outstanding(self) -> int:
-        """What of it the customer has there, or had there and used."""
-        return self.credits - self.revoked - self.moved
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PostedHold:
-    """A hold on a lot while a dispute is open.
-
-    dispute   which
-    sold      the name of what is held
-    lot       of which lot
-    hold      its number in the account; 0: it has ended there, before the account was merged
-    amount    what was to be held, smallest units, less may have been there; None: something has been given back since
-    """
-
-    dispute: str
-    sold: str
-    lot: int
-    hold: int
-    amount: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
     """What was granted of an asset for each stretch of a period.
 
@@ -240,34 +196,36 @@ class PaidPeriod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedItem:
+    """One line of a change: an item that there was, or one that there is since.
+
+    item         as its plan was when it was told
+    amount       minor units, below 0 for what is given up
+    is_pro_rata  a change to it counts at once
+    grace        how long its credits outlast the period
+    """
+
+    item: Item
+    amount: int
+    is_pro_rata: bool
+    grace: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
     """A change of a subscription in mid-period, as an invoice told of it.
 
-    order_id   of the invoice
-    at, end    when it happened, and the end of the period
-    removed    items that there were
-    added      items that there are since
+    order_id     of the invoice
+    at, end      when it happened, and the end of the period
+    items        its lines
+    is_pro_rata  it counts at once, if nothing of it is an item that there is since
     """
 
     order_id: str
     at: datetime
     end: datetime
-    removed: tuple[Item, ...]
-    added: tuple[Item, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TakenBack:
-    """What an invoice for less takes back of what earlier ones granted for a stretch, as far as it is unspent.
-
-    credits   smallest units, > 0
-    orders    those of the earlier ones, the newest first
-    """
-
-    asset: str
-    stretch: Stretch
-    credits: int
-    orders: tuple[str, ...]
+    items: tuple[ChangedItem, ...]
+    is_pro_rata: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,7 +250,6 @@ class Order:
     customer        as whom the provider knows who pays, cus_…, as it was when it was made; empty: it is not to be told
     payment_method  of a recharge, what is charged: pm_…; empty: nothing can be
     sold            what it grants once it is paid; nothing for SUBSCRIBE
-    taken_back      what it takes back once it is paid, of a change to less in mid-period
     period          of an invoice: what its regular line paid for; None: it has none
     changes         of an invoice: the changes in mid-period that it is for
     stripe_id       what the provider calls it: session, invoice or payment intent; empty until it has a name
@@ -303,9 +260,10 @@ class Order:
     payment         what is known of its payment
     granted         what it sold was granted
     lots            those it made, in order
+    taken           what was taken back of them, in order
     holds           those of open disputes
     merged          where the customer's accounts are, of those that were merged into others since
-    done            what of it is done for good: what it took back, and what it carried over
+    done            the refunds and disputes whose money is accounted for
     steps           how many batches it took so far; numbers their request_ids
     fulfilled_by    who granted it by hand, and why; NO_MEMO if nobody did
     look_again_at   when it has to be looked at again, because something of it cannot be done yet; None: not at all
@@ -327,7 +285,6 @@ class Order:
     customer: str = ""
     payment_method: str = ""
     sold: tuple[Sold, ...] = ()
-    taken_back: tuple[TakenBack, ...] = ()
     period: PaidPeriod | None = None
     changes: tuple[Changed, ...] = ()
     created_at: datetime
@@ -340,6 +297,7 @@ class Order:
     payment: Payment = NOTHING_KNOWN
     granted: bool = False
     lots: tuple[PostedLot, ...] = ()
+    taken: tuple[TakenBack, ...] = ()
     holds: tuple[PostedHold, ...] = ()
     merged: tuple[Merged, ...] = ()
     done: tuple[str, ...] = ()
@@ -389,7 +347,7 @@ class Order:
         account_id = merged_into(self.merged, asset) or self.account_id
         return AccountName(tenant=self.tenant, account_id=account_id, asset=asset)
 
-    def place(self, lot: PostedLot) -> tuple[AccountKey, int]:
+    def place(self, lot: PostedLot | TakenBack) -> tuple[AccountKey, int]:
         """The account and the number of a lot that it has made."""
         return AccountName(tenant=self.tenant, account_id=lot.account_id, asset=self._asset(lot)).key, lot.lot
 
@@ -397,8 +355,13 @@ class Order:
         """False of what is left in an account that was merged into another: only what was spent there before."""
         return lot.account_id == self.account(self._asset(lot)).account_id
 
-    def _asset(self, lot: PostedLot) -> str:
+    def _asset(self, lot: PostedLot | TakenBack) -> str:
         return next(sold.asset for sold in self.sold if sold.name == lot.sold)
+
+    def outstanding(self, sold: str) -> int:
+        """What of something sold, by name, the customer has, or had and used, smallest units."""
+        granted = sum(lot.credits - lot.moved for lot in self.lots if lot.sold == sold and not lot.lives_on)
+        return granted - sum(taken.amount for taken in self.taken if taken.sold == sold)
 
     def is_matched_by(self, paid: Paid) -> bool:
         """True if that is what was asked for."""

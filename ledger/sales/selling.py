@@ -1,26 +1,23 @@
 """What is sold, as orders keep it: what a package grants, and what an invoice of a subscription does."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate
+from itertools import accumulate, count
 from typing import Final
 
 from ledger.ids import order_id
 from ledger.model import Money
 from ledger.sales.calendar import stretches
-from ledger.sales.catalogue import Checkout, Package, Plan
+from ledger.sales.catalogue import Change, Checkout, Package, Plan
 from ledger.sales.changes import (
-    Difference,
-    Sides,
-    at_renewal,
-    changes_before,
-    is_pro_rata,
+    changed_item,
+    changes_of,
+    is_whole,
     item_of,
-    items_after,
-    parts,
     period_of,
-    sides,
+    periods_of,
+    sold_by_changes,
 )
 from ledger.sales.facts import InvoiceLine, InvoicePaid
 from ledger.sales.model import (
@@ -30,9 +27,7 @@ from ledger.sales.model import (
     PaidPeriod,
     SaleRules,
     Sold,
-    Stretch,
     Subscription,
-    TakenBack,
 )
 
 INSTANT: Final = "at:"
@@ -95,7 +90,9 @@ def invoice_order(
     *,
     waits_until: datetime,
 ) -> Order | Unknown:
-    """The order of a paid invoice: what it grants and takes back; Unknown if that cannot be told yet.
+    """The order of a paid invoice, with what its periods grant; Unknown if that cannot be told yet.
+
+    What its changes in mid-period grant depends on others of the subscription: see `restated`.
 
     plans        by the provider's names of their prices
     waits_until  if its lines tell of an earlier change that is not known, it waits so long for that one's invoice;
@@ -106,22 +103,22 @@ def invoice_order(
         price = invoice.lines[0].price if invoice.lines else invoice.subscription
         return Unknown(refs=(price,), why=f"No plan has the price {price}. Name it in one with PutPlan.")
     regular = [line for line in lines if not line.is_proration]
-    changes = [line for line in lines if line.is_proration]
+    prorations = [line for line in lines if line.is_proration]
     # What is changed to is the last that is charged for.
-    charged = [*(line for line in changes if line.amount >= 0), *regular]
+    charged = [*(line for line in prorations if line.amount >= 0), *regular]
     plan = plans[(charged or lines)[-1].price]
     name = invoice_order_id(invoice.invoice)
-    sale = _Sale(order_id=name, plans=plans, plan=plan)
-    for index, line in enumerate(regular):
-        sale.add_regular(index, line)
-    missing = sale.add_changes(changes, subscription, waits_until if now < waits_until else None)
-    if missing is not None:
-        return missing
+    changes = _changes(name, prorations, subscription, plans, plan)
+    if not isinstance(changes, Unknown) and now < waits_until:
+        changes = _whole(changes, subscription, waits_until)
+    if isinstance(changes, Unknown):
+        return changes
     period = None
     if regular:
         last = max(regular, key=lambda line: line.end)
         items = tuple(item_of(plans[line.price], line) for line in regular)
         period = PaidPeriod(order_id=name, plan=plans[last.price].plan, start=last.start, end=last.end, items=items)
+    sold = [one for index, line in enumerate(regular) for one in _sold_for_period(index, line, plans[line.price])]
     return Order(
         tenant=subscription.tenant,
         order_id=name,
@@ -130,125 +127,113 @@ def invoice_order(
         plan=plan.plan,
         price=invoice.money,
         livemode=rules.livemode,
-        sold=tuple(_costed(sale.sold, sale.weights, invoice.money)),
-        taken_back=tuple(sale.taken_back),
+        sold=tuple(_costed(sold, invoice.money)),
         period=period,
-        changes=tuple(sale.changes),
+        changes=changes,
         created_at=now,
         stripe_id=invoice.invoice,
         subscription=subscription.subscription,
     )
 
 
-def _costed(sold: Sequence[Sold], weights: Sequence[int | None], money: Money) -> Iterator[Sold]:
-    """What is paid, divided among what carries cost, in proportion; the last takes the rounding."""
-    sums = list(accumulate(weight or 0 for weight in weights))
-    whole, before = sums[-1] if sums else 0, 0
-    first = next((place for place, weight in enumerate(weights) if weight is not None), None)
-    for place, (one, weight, upto) in enumerate(zip(sold, weights, sums, strict=True)):
-        if weight is None:
-            yield one
-        elif whole:
-            share = money.minor_units * upto // whole
-            yield replace(one, cost=share - before)
-            before = share
-        else:
-            yield replace(one, cost=money.minor_units if place == first else 0)
-
-
-@dataclass(slots=True, kw_only=True)
-class _Sale:
-    """What the lines of an invoice grant and take back.
-
-    plan     that of the invoice
-    weights  for each of what is sold, its part of what is paid; None: it carries no cost
-    """
-
-    order_id: str
-    plans: Mapping[str, Plan]
-    plan: Plan
-    sold: list[Sold] = field(default_factory=list)
-    weights: list[int | None] = field(default_factory=list)
-    taken_back: list[TakenBack] = field(default_factory=list)
-    changes: list[Changed] = field(default_factory=list)
-
-    def add_regular(self, index: int, line: InvoiceLine) -> None:
-        """A period that is paid: each asset's credits, in each stretch of it."""
-        plan = self.plans[line.price]
-        for content in plan.contents:
-            within = stretches(plan.granted, line.start, line.end) if content.credits else ()
-            for number, stretch in enumerate(within):
-                sold = Sold(
-                    name=f"{content.asset}:{index}.{number}",
-                    asset=content.asset,
-                    credits=content.credits * line.quantity,
-                    effective_at=stretch.start if number else None,
-                    expires_at=stretch.end + (plan.grace or timedelta(0)),
-                    stretch=stretch,
-                    rollover=content.rollover,
-                )
+def _sold_for_period(index: int, line: InvoiceLine, plan: Plan) -> Iterator[Sold]:
+    """A period that is paid: each asset's credits, in each stretch of it."""
+    for content in plan.contents:
+        within = stretches(plan.granted, line.start, line.end) if content.credits else ()
+        for number, stretch in enumerate(within):
+            yield Sold(
+                name=f"{content.asset}:{index}.{number}",
+                asset=content.asset,
+                credits=content.credits * line.quantity,
                 # In equal parts for each stretch.
-                weight = max(line.amount, 0) if content is plan.contents[0] else None
-                self._add(sold, weight)
+                weight=max(line.amount, 0) if content is plan.contents[0] else None,
+                effective_at=stretch.start if number else None,
+                expires_at=stretch.end + (plan.grace or timedelta(0)),
+                stretch=stretch,
+                rollover=content.rollover,
+            )
 
-    def add_changes(
-        self, lines: Sequence[InvoiceLine], subscription: Subscription, waits_until: datetime | None
-    ) -> Unknown | None:
-        """Changes in mid-period: what is more is granted, what is less is taken back; each by whole seconds."""
-        found: dict[tuple[str, Stretch], Difference] = {}
-        earlier = [one for one in subscription.changes if one.order_id != self.order_id]
-        for (start, end), some in sorted(_by_period(lines).items()):
-            base = period_of(subscription, start, end)
-            if base is None:
-                ref = period_ref(subscription.subscription, end)
-                return Unknown(refs=(ref,), why=f"The invoice of the period that ends at {end} is not known yet.")
-            before = changes_before(base, earlier, start)
-            known = sides(some, items_after(base, [*before, *self.changes]), self.plans)
-            if not known.is_whole and waits_until is not None:
-                name = subscription.subscription
-                refs = (change_ref(name, len({one.order_id for one in earlier}) + 1), instant_ref(waits_until))
-                why = f"It removes what {name} had not; the invoice of an earlier change may be under way."
-                return Unknown(refs=refs, why=why)
-            orders = (*dict.fromkeys(one.order_id for one in reversed(before)), base.order_id)
-            known = self._change(known, base, Difference(at=start, orders=orders), found)
-            removed, added = (tuple(item for _, item in side) for side in (known.removed, known.added))
-            self.changes.append(Changed(order_id=self.order_id, at=start, end=base.end, removed=removed, added=added))
-        self._add_differences(found)
-        return None
 
-    def _change(
-        self, change: Sides, base: PaidPeriod, none: Difference, found: dict[tuple[str, Stretch], Difference]
-    ) -> Sides:
-        if not is_pro_rata(change, self.plans, self.plan):
-            return at_renewal(change)
-        grace = max((self.plans[line.price].grace or timedelta(0) for line, _ in change.added), default=timedelta(0))
-        for asset, stretch, line, credits_, carries in parts(change, base, none.at):
-            one = found.setdefault((asset, stretch), replace(none))
-            one.orders, one.grace = none.orders, max(one.grace, grace)
-            one.credits += credits_
-            one.weight = (one.weight or 0) + line.amount if carries else one.weight
-        return change
+def _changes(
+    name: str, lines: Sequence[InvoiceLine], subscription: Subscription, plans: Mapping[str, Plan], plan: Plan
+) -> tuple[Changed, ...] | Unknown:
+    """The changes in mid-period that an invoice is for; Unknown as long as the period of one is not known."""
+    changes = []
+    for (start, end), some in sorted(_by_period(lines).items()):
+        base = period_of(subscription, start, end)
+        if base is None:
+            ref = period_ref(subscription.subscription, end)
+            return Unknown(refs=(ref,), why=f"The invoice of the period that ends at {end} is not known yet.")
+        items = tuple(changed_item(plans[line.price], line) for line in some)
+        pro_rata = plan.change is Change.PRO_RATA
+        changes.append(Changed(order_id=name, at=start, end=base.end, items=items, is_pro_rata=pro_rata))
+    return tuple(changes)
 
-    def _add_differences(self, found: Mapping[tuple[str, Stretch], Difference]) -> None:
-        for number, ((asset, stretch), one) in enumerate(found.items()):
-            if one.credits >= 1:
-                sold = Sold(
-                    name=f"{asset}:change.{number}",
-                    asset=asset,
-                    credits=int(one.credits),
-                    effective_at=stretch.start if stretch.start > one.at else None,
-                    expires_at=stretch.end + one.grace,
-                    stretch=stretch,
-                )
-                self._add(sold, None if one.weight is None else max(one.weight, 0))
-            elif one.credits <= -1:
-                # Towards zero, which is in the customer's favour.
-                less = TakenBack(asset=asset, stretch=stretch, credits=int(-one.credits), orders=one.orders)
-                self.taken_back.append(less)
 
-    def _add(self, sold: Sold, weight: int | None) -> None:
-        self.sold.append(sold)
-        self.weights.append(weight)
+def _whole(
+    changes: tuple[Changed, ...], subscription: Subscription, waits_until: datetime
+) -> tuple[Changed, ...] | Unknown:
+    """The same changes; Unknown if one of them removes what is not known to have been there."""
+    names = {change.order_id for change in changes}
+    earlier = [change for change in subscription.changes if change.order_id not in names]
+    known = replace(subscription, changes=(*earlier, *changes))
+    bases = dict.fromkeys(period_of(subscription, change.at, change.end) for change in changes)
+    if all(is_whole(base, changes_of(known, base), name) for base in bases if base for name in names):
+        return changes
+    name = subscription.subscription
+    refs = (change_ref(name, len({change.order_id for change in earlier}) + 1), instant_ref(waits_until))
+    why = f"It removes what {name} had not; the invoice of an earlier change may be under way."
+    return Unknown(refs=refs, why=why)
+
+
+def restated(order: Order, subscription: Subscription) -> Order:
+    """The order with what its changes in mid-period grant by all that is known of the subscription by now.
+
+    What it granted by what was known before, and does not grant now, stays as sold with no credits, as do its lots.
+    """
+    if not order.changes or order.price is None:
+        return order
+    changed = [
+        sold
+        for base in periods_of(subscription, order)
+        for sold in sold_by_changes(order.order_id, base, changes_of(subscription, base))
+    ]
+    regular = [sold for sold in order.sold if sold.credits and not sold.is_change]
+    wanted = [replace(sold, name="") for sold in _costed([*regular, *changed], order.price)]
+    posted = {lot.sold for lot in order.lots}
+    kept = []
+    for sold in order.sold:
+        if sold.credits and (nameless := replace(sold, name="")) in wanted:
+            wanted.remove(nameless)
+            kept.append(sold)
+        elif sold.name in posted:
+            kept.append(replace(sold, credits=0))
+    for sold in wanted:
+        names = (f"{sold.asset}:change.{number}" for number in count())
+        kept.append(replace(sold, name=next(name for name in names if name not in {one.name for one in kept})))
+    return replace(order, sold=tuple(kept))
+
+
+def _costed(sold: Sequence[Sold], money: Money) -> list[Sold]:
+    """What is paid, divided among what carries cost, by weight; the last takes the rounding.
+
+    Which is the last depends on what is sold alone, and not on when that became known.
+    """
+    carrying = sorted(
+        (place for place, one in enumerate(sold) if one.weight is not None), key=lambda at: _place(sold[at])
+    )
+    sums = list(accumulate(sold[place].weight or 0 for place in carrying))
+    costed, before = list(sold), 0
+    for place, upto in zip(carrying, sums, strict=True):
+        share = money.minor_units * upto // sums[-1] if sums[-1] else money.minor_units
+        costed[place] = replace(sold[place], cost=share - before)
+        before = share
+    return costed
+
+
+def _place(sold: Sold) -> tuple[bool, str, str, int, int]:
+    begins = "" if sold.stretch is None else sold.stretch.start.isoformat()
+    return sold.is_change, begins, sold.asset, sold.weight or 0, sold.credits
 
 
 def _by_period(lines: Iterable[InvoiceLine]) -> dict[tuple[datetime, datetime], list[InvoiceLine]]:

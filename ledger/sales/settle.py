@@ -15,22 +15,14 @@ from typing import Final
 from ledger.administration import HoldLot, Reclaim, Revoke, RollOver, SpentPart
 from ledger.chart import Source
 from ledger.fields import ID_LENGTH_MAX
-from ledger.ids import AccountKey
+from ledger.ids import AccountKey, IdPrefix, public_id
 from ledger.lots import has_run_out
 from ledger.model import NO_MEMO, Hold, Lot, Memo, Money
 from ledger.operations import Grant, OpenAccount, Release
 from ledger.sales.catalogue import Rollover
-from ledger.sales.model import (
-    Order,
-    OrderKind,
-    OrderState,
-    PostedHold,
-    PostedLot,
-    SaleRules,
-    Sold,
-    TakenBack,
-    has_taken_money,
-)
+from ledger.sales.changes import changes_of, periods_of, taken_by_changes
+from ledger.sales.model import Order, OrderKind, OrderState, SaleRules, Sold, Subscription, has_taken_money
+from ledger.sales.posted import PostedHold, PostedLot, TakenBack
 from ledger.sales.steps import Post, Posts, Step
 
 # The bank decides within months; a hold that nobody ends must not last for ever.
@@ -48,18 +40,20 @@ _MODES: Final = {True: "live mode", False: "test mode"}
 class Books:
     """What has to be known of the accounts and of other orders, as it was read.
 
-    accounts   those that are open
-    lots       those that this order and the others made, by account and number
-    holds      those that are open
-    lapsed     what of a lot has run out and is written as such
-    orders     others that are concerned, by order_id
-    following  the invoice that paid for the period after this one's; None: none is known
+    accounts      those that are open
+    lots          those that this order and the others made, by account and number
+    holds         those that are open
+    lapsed        what of a lot has run out and is written as such
+    subscription  whose invoice the order is; None: it is of none
+    orders        others of the same periods, if these were changed, by order_id
+    following     the invoice that paid for the period after this one's; None: none is known
     """
 
     accounts: frozenset[AccountKey] = frozenset()
     lots: Mapping[tuple[AccountKey, int], Lot] = field(default_factory=dict)
     holds: Mapping[tuple[AccountKey, int], Hold] = field(default_factory=dict)
     lapsed: Mapping[tuple[AccountKey, int], int] = field(default_factory=dict)
+    subscription: Subscription | None = None
     orders: Mapping[str, Order] = field(default_factory=dict)
     following: Order | None = None
 
@@ -69,16 +63,14 @@ def next_step(order: Order, books: Books, now: datetime, rules: SaleRules) -> St
     received = order.received
     if received is None:
         return Step()
-    if not order.granted:
-        return Step(posts=tuple(_grants(order, books, now)))
     wanted = _Wanted(order, books, now, rules, order.whole)
     if posts := tuple(wanted.corrections()):
         return Step(posts=posts, done=tuple(cause for _, cause in wanted.causes))
-    if posts := tuple(wanted.holds()):
-        return Step(posts=posts)
-    posts = (*wanted.taken_back(), *wanted.carried())
-    done = tuple(dict.fromkeys(post.mark for post in posts))
-    return Step(posts=posts, done=done, look_again_at=min(wanted.waits, default=None))
+    posted = {lot.sold for lot in order.lots}
+    for found in (_grants(order, books, now, posted), wanted.holds(), wanted.carried()):
+        if posts := tuple(found):
+            return Step(posts=posts)
+    return Step(look_again_at=min(wanted.waits, default=None))
 
 
 def rested(order: Order, step: Step) -> Order:
@@ -93,15 +85,16 @@ def rested(order: Order, step: Step) -> Order:
     return replace(order, look_again_at=step.look_again_at, why=why)
 
 
-def _grants(order: Order, books: Books, now: datetime) -> Iterator[Post]:
-    """One grant for all that is sold; accounts that are not open are opened first."""
+def _grants(order: Order, books: Books, now: datetime, posted: Collection[str]) -> Iterator[Post]:
+    """One grant for each that is sold and not posted; accounts that are not open are opened first."""
     memo = _memo(order)
-    for asset in dict.fromkeys(sold.asset for sold in order.sold):
+    missing = [(index, sold) for index, sold in enumerate(order.sold) if sold.credits and sold.name not in posted]
+    for asset in dict.fromkeys(sold.asset for _, sold in missing):
         account = order.account(asset)
         if account.key not in books.accounts:
             opening = OpenAccount(request_id=f"stripe:open:{order.order_id}", account=account, memo=memo)
             yield Post(what=Posts.OPEN, operation=opening)
-    for index, sold in enumerate(order.sold):
+    for index, sold in missing:
         key = business_key(order) if index == 0 else f"{business_key(order)}:{sold.name}"
         paid = Money(minor_units=sold.cost or 0, currency=order.received.currency) if order.received else None
         expires_at, ttl = _end(sold.expires_at, sold.ttl, now)
@@ -145,6 +138,7 @@ class _Wanted:
         disputes = [("du", one.dispute) for one in order.payment.disputes if has_taken_money(one)]
         self.causes = [(kind, name) for kind, name in (*refunds, *disputes) if name not in order.done]
         self._shares = {(dispute, sold.name): held for sold in order.sold for dispute, held in self._disputed(sold)}
+        self._taken = self._taken_by_changes()
 
     def _key(self, sold: str) -> AccountKey:
         return self._order.account(self._sold(sold).asset).key
@@ -172,10 +166,11 @@ class _Wanted:
 
     def _used(self, posted: PostedLot) -> int:
         """What was spent of a lot, and is not taken back."""
-        if self._sold(posted.sold).is_bonus:
-            return 0
-        lot = self._lot(posted)
-        moved = 0 if self._order.is_here(posted) else posted.moved
+        return 0 if self._sold(posted.sold).is_bonus else self._spent(self._order, posted)
+
+    def _spent(self, order: Order, posted: PostedLot) -> int:
+        lot = self._books.lots[order.place(posted)]
+        moved = 0 if order.is_here(posted) else posted.moved
         return max(lot.spent - lot.reclaimed - moved, 0)
 
     def _disputed(self, sold: Sold) -> Iterator[tuple[str, int]]:
@@ -202,8 +197,30 @@ class _Wanted:
             release = Release(request_id=name, tenant=self._order.tenant, key=key, hold=held.hold, memo=memo)
         return Post(what=Posts.RELEASE, operation=release, sold=held.sold, lot=held.lot, dispute=held.dispute)
 
+    def _taken_by_changes(self) -> dict[str, int]:
+        """What of what it sold is taken by changes of plan, of which other orders tell; by name."""
+        subscription, books = self._books.subscription, self._books
+        if subscription is None:
+            return {}
+        taken: dict[str, int] = {}
+        orders = {**books.orders, self._order.order_id: self._order}
+        for base in periods_of(subscription, self._order):
+            found = taken_by_changes(base, changes_of(subscription, base), orders, self._unspent)
+            own = self._order.order_id
+            taken |= {name: amount for (order_id, name), amount in found.items() if amount and order_id == own}
+            if any(found.values()) and self._now < base.end and any(lot.held for lot in books.lots.values()):
+                # What is held is unspent. Once it is spent, what was to be taken of it is to be taken of another.
+                self.waits.append(self._now + LOOK_AGAIN_AFTER)
+        return taken
+
+    def _unspent(self, order: Order, sold: Sold) -> int:
+        """What of something sold was not used, whether it was taken back or has run out."""
+        own = [lot for lot in order.lots if lot.sold == sold.name and not lot.lives_on]
+        owed = sum(one.spent for one in order.taken if one.sold == sold.name and not one.lives_on)
+        return sold.credits - owed - sum(self._spent(order, lot) for lot in own)
+
     def corrections(self) -> Iterator[Post]:
-        """What is to be revoked or given back, because of money that went back; and holds that are not as they should.
+        """What is to be revoked or given back, because of money that went back, or of changes of plan.
 
         What was spent becomes owed only as far as it is more than what the customer has still paid for: what ran out
         counts as unspent, and so does what comes back from holds. So it does not matter when that happens.
@@ -213,11 +230,15 @@ class _Wanted:
         """
         for sold in self._order.sold:
             lots = self._lots(sold)
-            wanted = sold.credits - share(sold.credits, self._returned, self._paid)
-            there, used = sum(lot.outstanding for lot in lots), sum(map(self._used, lots))
-            missing = max(wanted - there, min(wanted - used, sum(lot.reclaimed for lot in lots)))
-            if missing > 0:
-                yield self._back(sold, lots, wanted, missing)
+            if not lots:
+                continue
+            gone = share(sold.credits, self._returned, self._paid) + self._taken.get(sold.name, 0)
+            wanted = max(sold.credits - gone, 0)
+            there, used = self._order.outstanding(sold.name), sum(map(self._used, lots))
+            taken = [one for one in self._order.taken if one.sold == sold.name]
+            unpaid = max(min(wanted - used, sum(one.spent for one in taken)), 0)
+            if missing := max(wanted - there, unpaid):
+                yield from self._back(sold, taken, missing - unpaid, unpaid)
                 continue
             held = [one for one in self._order.holds if one.sold == sold.name]
             drawn = self._drawn(held)
@@ -271,7 +292,7 @@ class _Wanted:
                     tenant=self._order.tenant,
                     key=self._key(sold.name),
                     lot=posted.lot,
-                    spent=SpentPart.LEAVE if sold.is_bonus else self._rules.returned,
+                    spent=self._of_spent(sold, spent),
                     amount=amount,
                     at_most=True,
                     memo=_memo(self._order),
@@ -291,37 +312,48 @@ class _Wanted:
             amount=amount,
             moved=posted.moved,
             moved_cost=posted.moved_cost,
-            spent=self._rules.returned,
+            spent=self._of_spent(sold, amount),
             memo=_memo(self._order),
         )
         return Post(what=Posts.REVOKE, operation=operation, sold=sold.name, lot=posted.lot, amount=amount)
 
-    def _back(self, sold: Sold, lots: Sequence[PostedLot], wanted: int, missing: int) -> Post:
+    def _of_spent(self, sold: Sold, spent: int) -> SpentPart:
+        """What becomes of what is spent of a lot that is taken back."""
+        if sold.credits == 0:
+            # What is sold instead repays it.
+            return SpentPart.OWE
+        # A change of plan takes what is unspent alone, even if that is less by the time it is taken.
+        is_left = sold.is_bonus or (spent == 0 and sold.name in self._taken)
+        return SpentPart.LEAVE if is_left else self._rules.returned
+
+    def _back(self, sold: Sold, taken: Sequence[TakenBack], unspent: int, spent: int) -> Iterator[Post]:
+        """What is to be given back of what was taken of which lot: what was taken last comes first."""
+        for number, one in enumerate(reversed(taken)):
+            back = one.part(unspent, spent)
+            unspent, spent = unspent - back.unspent, spent - back.spent
+            if back.amount:
+                yield self._given_back(sold, back, number)
+
+    def _given_back(self, sold: Sold, back: TakenBack, number: int) -> Post:
         """On the terms of the lot that it was taken of; what was written off for it is owed again, and repaid."""
-        revives = min(missing, sum(lot.written_off for lot in lots))
-        terms = self._lot(lots[-1]).terms
-        cost = None
-        if terms.cost is not None:
-            # As it was returned: counted from the first credit that was taken, the last one takes the rounding.
-            gone = sold.credits - wanted
-            parts = [share(terms.cost.minor_units, upto, sold.credits) for upto in (gone + missing, gone)]
-            cost = Money(minor_units=parts[0] - parts[1], currency=terms.cost.currency)
+        terms = self._books.lots[self._order.place(back)].terms
+        cost = None if terms.cost is None else replace(terms.cost, minor_units=back.cost)
         expires_at, ttl = _end(terms.expires_at, None, self._now)
         operation = Grant(
-            request_id=self._request_id(f"or:{self._order.order_id}", "back", sold.name),
+            request_id=self._request_id(f"or:{self._order.order_id}", "back", sold.name, number),
             account=self._order.account(sold.asset),
-            amount=missing,
+            amount=back.amount,
             source=terms.source,
             priority=terms.priority,
             cost=cost,
             package=terms.package,
-            revives=revives,
+            revives=back.written_off,
             memo=_memo(self._order),
             effective_at=terms.effective_at if terms.effective_at > self._now else None,
             expires_at=expires_at,
             ttl=ttl,
         )
-        return Post(what=Posts.BACK, operation=operation, sold=sold.name, amount=revives)
+        return Post(what=Posts.BACK, operation=operation, sold=sold.name, back=back)
 
     def holds(self) -> Iterator[Post]:
         """What is to be held for open disputes for which nothing is held yet, as far as it is there."""
@@ -354,60 +386,34 @@ class _Wanted:
                 )
                 yield Post(what=Posts.HOLD, operation=operation, sold=name, lot=lot, dispute=dispute, amount=wanted)
 
-    def taken_back(self) -> Iterator[Post]:
-        """What a change to less takes back of earlier invoices' credits, the newest first, as far as it is unspent."""
-        for index, part in enumerate(self._order.taken_back):
-            mark = f"taken:{index}"
-            if mark in self._order.done:
-                continue
-            earlier = [self._books.orders.get(name) for name in part.orders]
-            if self._now < part.stretch.end and not all(one is not None and one.granted for one in earlier):
-                self.waits.append(self._now + LOOK_AGAIN_AFTER)
-                continue
-            posts, left = [], part.credits
-            key = self._order.account(part.asset).key
-            for number in (lot for one in earlier if one is not None for lot in _lots_for(one, part, key)):
-                amount = min(left, self._books.lots[key, number].remaining)
-                left -= amount
-                if amount:
-                    operation = Revoke(
-                        request_id=_fitting(f"{business_key(self._order)}:take:{index}:{number}"),
-                        tenant=self._order.tenant,
-                        key=key,
-                        lot=number,
-                        spent=SpentPart.LEAVE,
-                        amount=amount,
-                        at_most=True,
-                        memo=_memo(self._order),
-                    )
-                    posts.append(Post(what=Posts.TAKE, operation=operation, lot=number, mark=mark))
-            yield from posts or [Post(what=Posts.TAKE, operation=None, mark=mark)]
-
     def carried(self) -> Iterator[Post]:
-        """What of a period, or of a month of it, that has run out lives on in the next, if that is paid."""
-        for posted in self._order.lots:
-            sold = self._sold(posted.sold)
-            mark = f"carried:{sold.name}"
-            if sold.rollover is None or mark in self._order.done or posted is not self._carries(sold):
+        """What of a period, or of a month of it, that has run out lives on in the next, if that is paid.
+
+        It is a share of all that has run out of something sold, in however many lots it was granted and given back.
+        """
+        for sold in self._order.sold:
+            lots = [lot for lot in self._order.lots if lot.sold == sold.name]
+            own = [(lot, self._lot(lot)) for lot in lots if not lot.lives_on and self._order.is_here(lot)]
+            into = self._into(sold) if own and sold.credits else None
+            if sold.rollover is None or into is None:
                 continue
-            into = self._into(sold)
-            if into is None:
-                continue
-            lot = self._lot(posted)
-            ends = lot.terms.expires_at
-            if ends is None or ends > self._now or lot.held:
+            ends = [lot.terms.expires_at for _, lot in own if lot.terms.expires_at is not None]
+            if max(ends) > self._now or any(lot.held for _, lot in own):
                 # What is held past its end comes back when the hold ends.
-                soon = self._now + LOOK_AGAIN_AFTER
-                self.waits += [] if ends is None else [max(ends, soon)]
+                self.waits.append(max(*ends, self._now + LOOK_AGAIN_AFTER))
                 continue
             # What has run out and is not written yet is written before the books decide.
-            lapsed = self._books.lapsed.get((self._key(sold.name), posted.lot), 0) + lot.remaining
-            operation = self._roll_over(sold, sold.rollover, posted, lapsed, into)
-            yield Post(what=Posts.CARRY, operation=operation, mark=mark)
-
-    def _carries(self, sold: Sold) -> PostedLot | None:
-        """The lot of what is sold that may live on: the first, or what a merge has made of it."""
-        return next((lot for lot in self._order.lots if lot.sold == sold.name and self._order.is_here(lot)), None)
+            lapsed = [self._books.lapsed.get(self._order.place(posted), 0) + lot.remaining for posted, lot in own]
+            wanted = sum(lapsed) * sold.rollover.share_percent // 100
+            wanted = min(wanted, sold.rollover.cap) if sold.rollover.cap else wanted
+            missing = wanted - sum(lot.credits - lot.moved for lot in lots if lot.lives_on)
+            for (posted, _), ran_out in zip(own, lapsed, strict=True):
+                name = public_id(IdPrefix.LOT, *self._order.place(posted))
+                amount = min(missing, ran_out - sum(lot.credits - lot.moved for lot in lots if lot.lives_on == name))
+                operation = self._roll_over(sold, sold.rollover, posted.lot, amount, into) if amount > 0 else None
+                if operation is not None:
+                    missing -= amount
+                    yield Post(what=Posts.CARRY, operation=operation, sold=sold.name, lot=posted.lot, lives_on=name)
 
     def _into(self, sold: Sold) -> Order | None:
         """The order that paid for what comes after a stretch; None if none did."""
@@ -418,35 +424,25 @@ class _Wanted:
         following = self._books.following
         return None if following is None or not following.granted else following
 
-    def _roll_over(
-        self, sold: Sold, rollover: Rollover, posted: PostedLot, lapsed: int, into: Order
-    ) -> RollOver | None:
-        amount = lapsed * rollover.share_percent // 100
-        amount = min(amount, rollover.cap) if rollover.cap else amount
+    def _roll_over(self, sold: Sold, rollover: Rollover, lot: int, amount: int, into: Order) -> RollOver | None:
         begins = None if sold.stretch is None else sold.stretch.end
-        alike = [one for one in into.sold if one.asset == sold.asset and one.stretch and one.stretch.start == begins]
+        of_asset = [one for one in into.sold if one.asset == sold.asset and one.credits]
+        alike = [one for one in of_asset if one.stretch and one.stretch.start == begins]
         ends = min((one.expires_at for one in alike if one.expires_at), default=None)
         if ends is None and into.period is not None:
             ends = into.period.end
-        if amount == 0 or (rollover.ttl is None and (ends is None or ends <= self._now + _DECIDED_WITHIN)):
+        if rollover.ttl is None and (ends is None or ends <= self._now + _DECIDED_WITHIN):
             return None
         return RollOver(
-            request_id=_fitting(f"{business_key(self._order)}:{sold.name}:carry"),
+            request_id=self._request_id(f"or:{self._order.order_id}", "carry", sold.name, lot),
             tenant=self._order.tenant,
             key=self._key(sold.name),
-            lot=posted.lot,
+            lot=lot,
             amount=amount,
             expires_at=ends if rollover.ttl is None else None,
             ttl=rollover.ttl,
             memo=_memo(self._order),
         )
-
-
-def _lots_for(order: Order, part: TakenBack, key: AccountKey) -> list[int]:
-    """The lots that an order has in an account for the stretch that is taken back of, the newest first."""
-    concerned = {sold.name for sold in order.sold if (sold.asset, sold.stretch) == (part.asset, part.stretch)}
-    places = (order.place(posted) for posted in reversed(order.lots) if posted.sold in concerned)
-    return [lot for where, lot in places if where == key]
 
 
 def _source(order: Order, sold: Sold) -> Source:

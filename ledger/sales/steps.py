@@ -9,7 +9,8 @@ from typing import Final
 from ledger.chart import CUSTOMER_SIDES, Code
 from ledger.operations import Request
 from ledger.outcome import Accepted
-from ledger.sales.model import Order, PostedHold, PostedLot
+from ledger.sales.model import Order
+from ledger.sales.posted import PostedHold, PostedLot, TakenBack
 
 
 class Posts(StrEnum):
@@ -21,7 +22,6 @@ class Posts(StrEnum):
     REVOKE = "revoke"
     HOLD = "hold"
     RELEASE = "release"
-    TAKE = "take"
     CARRY = "carry"
 
 
@@ -31,19 +31,20 @@ class Post:
 
     operation   None: nothing in the books, only the order is changed
     sold        the name of what it concerns
-    lot         the number of the lot it concerns; 0: it makes one
+    lot         the number of the lot it concerns; 0: none
+    lives_on    of CARRY, the lot_id of the lot that ran out
+    back        of BACK, what of what was taken is given back; None of others
     dispute     the one that it is because of; empty: it is because of none
-    mark        what is done for good with it; empty: nothing
-    amount      of a hold, what was to be held; of REVOKE, the most that is taken; of BACK, what was written off and is
-                owed again
+    amount      of a hold, what was to be held; of REVOKE, the most that is taken
     """
 
     what: Posts
     operation: Request | None
     sold: str = ""
     lot: int = 0
+    lives_on: str = ""
+    back: TakenBack | None = None
     dispute: str = ""
-    mark: str = ""
     amount: int = 0
 
 
@@ -51,7 +52,7 @@ class Post:
 class Step:
     """What is to be done next, all of it or nothing; no posts: nothing.
 
-    done            what is done for good with it
+    done            the refunds and disputes whose money is accounted for with it
     look_again_at   when something that cannot be done yet may be; None: nothing waits
     """
 
@@ -79,43 +80,48 @@ def after(order: Order, step: Step, outcomes: Sequence[Accepted]) -> Order:
 def _after_grant(order: Order, post: Post, outcome: Accepted | None) -> Order:
     if outcome is None:
         return order
-    made = outcome.entry.made[0]
-    account_id = outcome.account_name.account_id
-    lot = PostedLot(sold=post.sold, account_id=account_id, lot=made.number, credits=made.granted)
-    return replace(order, granted=True, lots=(*order.lots, lot))
+    return replace(order, granted=True, lots=(*order.lots, _made(post.sold, outcome)))
+
+
+def _after_carry(order: Order, post: Post, outcome: Accepted | None) -> Order:
+    return order if outcome is None else replace(order, lots=(*order.lots, _made(post.sold, outcome, post.lives_on)))
 
 
 def _after_back(order: Order, post: Post, outcome: Accepted | None) -> Order:
-    back, revived, lots = 0 if outcome is None else outcome.entry.made[0].granted, post.amount, []
-    for lot in order.lots:
-        repaid, part = (min(back, lot.reclaimed), min(revived, lot.written_off)) if lot.sold == post.sold else (0, 0)
-        back, revived = back - repaid, revived - part
-        lots.append(replace(lot, reclaimed=lot.reclaimed - repaid, written_off=lot.written_off - part))
+    if outcome is None or post.back is None:
+        return order
+    lot = replace(_made(post.sold, outcome, post.back.lives_on), credits=0)
+    taken = (one.without(post.back) for one in order.taken)
     # Disputes have a share in what is given back, too: what is held for them is to be made anew.
     holds = tuple(replace(hold, amount=None) if hold.sold == post.sold else hold for hold in order.holds)
-    return _after_grant(replace(order, lots=tuple(lots), holds=holds), post, outcome)
+    return replace(order, lots=(*order.lots, lot), taken=tuple(one for one in taken if one.amount), holds=holds)
+
+
+def _made(sold: str, outcome: Accepted, lives_on: str = "") -> PostedLot:
+    made, account_id = outcome.entry.made[0], outcome.account_name.account_id
+    return PostedLot(sold=sold, account_id=account_id, lot=made.number, credits=made.granted, lives_on=lives_on)
 
 
 def _after_revoke(order: Order, post: Post, outcome: Accepted | None) -> Order:
     if outcome is None:
         return order
-    lines = outcome.entry.lines
-    taken = [line for line in lines if line.credit not in CUSTOMER_SIDES]
-    revoked = sum(line.amount for line in taken)
-    reclaimed = sum(line.amount for line in taken if line.debit is Code.OWED)
-    written_off = sum(line.amount for line in lines if line.debit is Code.ADJUSTMENTS)
-    lots = (
-        replace(
-            lot,
-            revoked=lot.revoked + revoked,
-            reclaimed=lot.reclaimed + reclaimed,
-            written_off=lot.written_off + written_off,
-        )
-        if (lot.sold, lot.account_id, lot.lot) == (post.sold, outcome.account_name.account_id, post.lot)
-        else lot
-        for lot in order.lots
+    lines = [line for line in outcome.entry.lines if line.credit not in CUSTOMER_SIDES]
+    amount = sum(line.amount for line in lines)
+    spent = sum(line.amount for line in lines if line.debit is Code.OWED)
+    account_id = outcome.account_name.account_id
+    (lot,) = (lot for lot in order.lots if (lot.sold, lot.account_id, lot.lot) == (post.sold, account_id, post.lot))
+    taken = TakenBack(
+        sold=lot.sold,
+        account_id=account_id,
+        lot=lot.lot,
+        lives_on=lot.lives_on,
+        step=order.steps,
+        unspent=amount - spent,
+        spent=spent,
+        written_off=sum(line.amount for line in outcome.entry.lines if line.debit is Code.ADJUSTMENTS),
+        cost=sum(line.cost.minor_units for line in lines if line.cost is not None),
     )
-    return replace(order, lots=tuple(lots))
+    return replace(order, taken=(*order.taken, taken)) if amount else order
 
 
 def _after_hold(order: Order, post: Post, outcome: Accepted | None) -> Order:
@@ -136,6 +142,7 @@ def _unchanged(order: Order, _post: Post, _outcome: Accepted | None) -> Order:
 
 _AFTER: Final = {
     Posts.GRANT: _after_grant,
+    Posts.CARRY: _after_carry,
     Posts.BACK: _after_back,
     Posts.REVOKE: _after_revoke,
     Posts.HOLD: _after_hold,
