@@ -26,7 +26,7 @@ def usage_of(message: types_pb.Usage) -> Usage:
 
 
 def _map_of(told: Mapping[str, Told]) -> dict[str, Told]:
-    # Pair by pair: of what protobuf has for a map, dict makes the same in nearly twice the time.
+    # Pair by pair: of what protobuf has for a map, dict makes the same in one and a half times the time.
     return {name: told[name] for name in told}
 
 
