@@ -35,7 +35,7 @@ from ledger import (
 from server.answering import Reader
 from server.errors import RefusedError
 from server.http_body import read_body
-from server.links import PAGE_PATH, ExpiredLinkError, Link, UnknownLinkError, page_url, read_link
+from server.purchase_links import PAGE_PATH, ExpiredLinkError, Link, UnknownLinkError, page_url, read_link
 from server.rendering import Pages
 from server.shown import credits_shown, money_shown, span_shown
 

@@ -26,7 +26,7 @@ from ledger import (
 )
 from ledger.sales.model import Payment
 from server.answering import Reader
-from server.links import new_link, page_url, token_of
+from server.purchase_links import new_link, page_url, token_of
 from server.purchase_page import PurchasePage
 from tests.books import ACME, START, Clock, request_id
 from tests.server.http_asking import HttpAsking, ServedApp

@@ -7,7 +7,7 @@ from datetime import timedelta
 import jwt
 import pytest
 
-from server.links import ExpiredLinkError, UnknownLinkError, new_link, page_url, read_link, token_of
+from server.purchase_links import ExpiredLinkError, UnknownLinkError, new_link, page_url, read_link, token_of
 from tests.books import MICROSECOND, SECOND, START
 
 SECRET = "a secret that nobody would guess in time"
