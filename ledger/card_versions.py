@@ -1,4 +1,4 @@
-"""Versions of rate cards: which are in effect, and what becomes of them when cards are set."""
+"""What becomes of rate cards when they are set: new versions, if they differ from the last ones."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from ledger.outcome import Figure, Reason, Refused
-from ledger.price_book import clash, counting
+from ledger.price_book import clash, counting, in_effect, last_versions
 from ledger.pricing import AT_ONCE, CardVersion, RateCard
 
 
@@ -44,16 +44,6 @@ class CardChanges:
     revision: int
 
 
-def in_effect(cards: Iterable[CardVersion], at: datetime) -> tuple[RateCard, ...]:
-    """The cards that count at an instant, by name.
-
-    cards   all versions, any order
-    """
-    # The newest of those that have begun: it took the place of whatever would have begun with it or after it.
-    found = _last(card for card in cards if card.effective_at <= at)
-    return tuple(card for card in (one.whole for one in found.values()) if not card.retired)
-
-
 def changes_of(
     kept: tuple[CardVersion, ...], cards: Sequence[RateCard], now: datetime, *, retire_others: bool
 ) -> tuple[CardChange, ...] | Refused:
@@ -63,7 +53,7 @@ def changes_of(
     cards     as they are to be; their versions are not looked at
     refuses   EFFECTIVE_IN_PAST, RATE_CARDS_CLASH, in that order
     """
-    last = _last(kept)
+    last = last_versions(kept)
     changes: list[CardChange] = []
     others = sorted(last.keys() - {card.card for card in cards}) if retire_others else ()
     # What is to end only later ends now.
@@ -104,8 +94,3 @@ def _change(before: RateCard | None, card: RateCard, now: datetime) -> CardChang
 
 def _is_as(card: RateCard, other: RateCard) -> bool:
     return replace(card, effective_at=other.effective_at, version=other.version) == other
-
-
-def _last(cards: Iterable[CardVersion]) -> dict[str, CardVersion]:
-    """The last version of each card, by name."""
-    return {card.card: card for card in sorted(cards, key=lambda card: (card.card, card.version))}

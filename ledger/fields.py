@@ -27,6 +27,8 @@ METADATA_KEY_LENGTH_MAX: Final = 40
 METADATA_VALUE_LENGTH_MAX: Final = 500
 DESCRIPTION_LENGTH_MAX: Final = 500
 REFERENCE_LENGTH_MAX: Final = 200
+PAGE_SIZE_DEFAULT: Final = 50
+PAGE_SIZE_MAX: Final = 500
 # Longer values are compared by their hash, so that a fingerprint stays small.
 _FINGERPRINT_VALUE_LENGTH_MAX: Final = 64
 # The name of an operation's own account is where its request_id is looked up; the memo is told field by field.
@@ -170,6 +172,11 @@ def check_account_part(tenant: str, account_id: str | None, asset: str | None) -
 def check_page_size(page_size: int) -> None:
     """Raises MalformedError for a number of rows that no page can have."""
     check(bad_number("page_size", page_size, 0, INT64_MAX))
+
+
+def rows_per_page(page_size: int) -> int:
+    """How many rows a page has at most, of what was asked for; 0 asks for nothing."""
+    return min(page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
 
 
 def bad_account(name: AccountName) -> tuple[Violation | None, ...]:

@@ -31,7 +31,7 @@ from ledger.terms import Counter, counter_of, covers
 # How many answers to "which card" and how many stretches of time a price book remembers at once.
 _FOUND_MAX: Final = 2_000
 _STRETCHES_MAX: Final = 8
-_NO_COUNTERS: Final[Mapping[str, Counter]] = MappingProxyType({})
+NO_COUNTERS: Final[Mapping[str, Counter]] = MappingProxyType({})
 
 Version = TypeVar("Version", bound=CardVersion)
 
@@ -97,10 +97,8 @@ class PriceBook:
             return known
         if len(self._in_effect) >= _STRETCHES_MAX:
             self._in_effect.clear()
-        until = self._instants[stretch - 1] if stretch else None
-        last = {card.card: card for card in self._versions if until is not None and card.effective_at <= until}
-        live = [card for card in (one.whole for one in last.values()) if not card.retired]
-        made = self._in_effect[stretch] = _InEffect(live)
+        cards = in_effect(self._versions, self._instants[stretch - 1]) if stretch else ()
+        made = self._in_effect[stretch] = _InEffect(cards)
         return made
 
     def _tariff_of(self, card: RateCard) -> "Tariff":
@@ -108,6 +106,21 @@ class PriceBook:
         if (known := self._tariffs.get(key)) is None:
             known = self._tariffs[key] = Tariff(card)
         return known
+
+
+def in_effect(cards: Iterable[CardVersion], at: datetime) -> tuple[RateCard, ...]:
+    """The cards that count at an instant, by name.
+
+    cards   all versions, any order
+    """
+    # The newest of those that have begun: it took the place of whatever would have begun with it or after it.
+    found = last_versions(card for card in cards if card.effective_at <= at)
+    return tuple(card for card in (one.whole for one in found.values()) if not card.retired)
+
+
+def last_versions(cards: Iterable[CardVersion]) -> dict[str, CardVersion]:
+    """The last version of each card, by name."""
+    return {card.card: card for card in sorted(cards, key=lambda card: (card.card, card.version))}
 
 
 def counting(cards: Iterable[Version]) -> list[Version]:
@@ -156,7 +169,7 @@ class _InEffect:
     rule   docs/pricing.md#which-card-counts
     """
 
-    def __init__(self, cards: list[RateCard]) -> None:
+    def __init__(self, cards: tuple[RateCard, ...]) -> None:
         self._by_name = {card.card: card for card in cards}
         self._shelves: dict[tuple[str, str | frozenset[str]], list[RateCard]] = {}
         for card in sorted(cards, key=_tried):
@@ -330,7 +343,7 @@ class Tariff:
         """Where the units are counted whose quantities of the period decide what comes next; none without a period."""
         card = self.card
         if card.period is None:
-            return _NO_COUNTERS
+            return NO_COUNTERS
         return {unit: counter_of(card.card, unit, card.period, time_zone) for unit in card.units_counted}
 
     def charge(self, usage: Usage, at: datetime, before: Mapping[str, int]) -> Charge | Unpriced:

@@ -6,13 +6,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, update
 
-from ledger.card_versions import CardChanges, changes_of, in_effect, written
+from ledger.card_versions import CardChanges, changes_of, written
 from ledger.database import CollisionError, Database
 from ledger.decide.charging import unpriced
 from ledger.loading import read_assets
 from ledger.model import Asset
 from ledger.outcome import Figure, Reason, Refused
-from ledger.price_book import PriceBook
+from ledger.price_book import PriceBook, in_effect
 from ledger.price_rows import PriceBooks, card_row
 from ledger.pricing import Charge, RateCard, Unpriced, Usage
 from ledger.rows import asset_row

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
 from sqlalchemy import Connection, select
 
@@ -11,7 +10,7 @@ from ledger.audit import trial_balance
 from ledger.auditor import Auditor, AuditReport
 from ledger.database import Database
 from ledger.explain import CountedLimit, Explanation, burns, moved_lots, passed_lots
-from ledger.fields import GRANT_TTL_MAX, bad_duration, bad_instant, check
+from ledger.fields import GRANT_TTL_MAX, bad_duration, bad_instant, check, rows_per_page
 from ledger.folding import lot_after
 from ledger.history import EVERYTHING, FoundEntry, HistoryFilter, Lister, Page
 from ledger.ids import AccountKey, page_token, parse_page_token
@@ -29,9 +28,6 @@ from ledger.revenue import RevenueReports
 from ledger.standing import Balance, Balances, Checked, FoundAccount, HoldPage, LotPage, limit_use
 from ledger.tables import accounts, entries, spending
 from ledger.trial import AssetTrialBalance, TrialBalance, TrialBalances, overdue_accounts
-
-PAGE_SIZE_DEFAULT: Final = 50
-PAGE_SIZE_MAX: Final = 500
 
 
 class Reports:
@@ -140,7 +136,7 @@ class Reports:
         begin = _beginning(filters, token)
         if isinstance(begin, Refused):
             return begin
-        size = _size(page_size)
+        size = rows_per_page(page_size)
         with self._database.read() as connection:
             view = self._view_of(connection, name, as_of)
             if isinstance(view, Refused):
@@ -181,7 +177,7 @@ class Reports:
         begin = _beginning(filters, token)
         if isinstance(begin, Refused):
             return begin
-        size = _size(page_size)
+        size = rows_per_page(page_size)
         with self._database.read() as connection:
             view = self._view_of(connection, name, as_of)
             if isinstance(view, Refused):
@@ -212,7 +208,7 @@ class Reports:
             if view is None:
                 return _not_found(connection, name.tenant, name.account_id, name.asset)
             lister = Lister(connection, self._entries, view.account, view.unwritten)
-            found = lister.page(wanted, _size(page_size), begin)
+            found = lister.page(wanted, rows_per_page(page_size), begin)
         return Page(
             name=name,
             scale=view.scale,
@@ -416,10 +412,6 @@ def _beginning(filters: tuple[str, ...], token: str) -> int | Refused | None:
         return None
     begin = parse_page_token(filters, token)
     return Refused(reason=Reason.INVALID_PAGE_TOKEN, figures={}) if begin is None else begin
-
-
-def _size(page_size: int) -> int:
-    return min(page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
 
 
 def _text(instant: datetime | None) -> str:

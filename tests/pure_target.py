@@ -29,7 +29,7 @@ from ledger import (
 from ledger import Account as LedgerAccount
 from ledger.administration import check_policy
 from ledger.audit import AccountAudit, Sums, add_lines, audit_peer, audit_totals
-from ledger.card_versions import changes_of, in_effect, written
+from ledger.card_versions import changes_of, written
 from ledger.decide import settle
 from ledger.decide.charging import due, unpriced
 from ledger.draft import Draft
@@ -37,7 +37,7 @@ from ledger.fields import GRANT_TTL_MAX, bad_duration, check, check_account, che
 from ledger.ids import parse_page_token
 from ledger.lots import burn_order, pending
 from ledger.outcome import State
-from ledger.price_book import PriceBook
+from ledger.price_book import PriceBook, in_effect
 from ledger.rate_cards import check_cards, check_quote, check_rate_card
 from tests.asked import Account, Answer, Asked, Standing
 from tests.books import Clock

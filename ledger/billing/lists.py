@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
@@ -11,13 +11,10 @@ from ledger.billing.event_records import read_events
 from ledger.billing.records import Place, read_orders, read_subscriptions
 from ledger.billing.settling import Desk
 from ledger.chain import instant_text
-from ledger.fields import check_account_part, check_page_size
+from ledger.fields import check_account_part, check_page_size, rows_per_page
 from ledger.ids import parse_place_token, place_token
 from ledger.outcome import Reason, Refused
 from ledger.sales.model import EventState, Order, StripeEvent, Subscription
-
-PAGE_SIZE_DEFAULT: Final = 50
-PAGE_SIZE_MAX: Final = 500
 
 _Listed = TypeVar("_Listed", Order, StripeEvent, Subscription)
 
@@ -114,7 +111,8 @@ class Lists(Desk):
         name_of: Callable[[_Listed], str],
     ) -> tuple[tuple[_Listed, ...], str] | Refused:
         """What is on a page, and the token of the next."""
-        before, size = _beginning(filters, page_size, page_token)
+        check_page_size(page_size)
+        before, size = _beginning(filters, page_token), rows_per_page(page_size)
         if isinstance(before, Refused):
             return before
         with self._database.read() as connection:
@@ -123,16 +121,17 @@ class Lists(Desk):
         return tuple(found[:size]), _continuation(filters, found, size, name_of)
 
 
-def _beginning(filters: tuple[str, ...], page_size: int, token: str) -> tuple[Place | Refused | None, int]:
-    """What a page comes after, None at the newest, and how many it may have; refuses INVALID_PAGE_TOKEN."""
-    check_page_size(page_size)
-    size = min(page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
+def _beginning(filters: tuple[str, ...], token: str) -> Place | Refused | None:
+    """What a page comes after; None for the first page.
+
+    refuses   INVALID_PAGE_TOKEN
+    """
     if not token:
-        return None, size
+        return None
     at, _, name = (parse_place_token(filters, token) or "").partition(" ")
     if not name:
-        return Refused(reason=Reason.INVALID_PAGE_TOKEN, figures={}), size
-    return (datetime.fromisoformat(at), name), size
+        return Refused(reason=Reason.INVALID_PAGE_TOKEN, figures={})
+    return datetime.fromisoformat(at), name
 
 
 def _continuation(

@@ -8,10 +8,10 @@ from typing import Final, NamedTuple
 from ledger.decide.steps import refused
 from ledger.draft import Draft
 from ledger.outcome import Reason, Refused, State
+from ledger.price_book import NO_COUNTERS
 from ledger.pricing import Charge, Unpriced, Usage
 from ledger.terms import Counter
 
-_NO_COUNTERS: Final[Mapping[str, Counter]] = MappingProxyType({})
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
 
@@ -25,7 +25,7 @@ class Due(NamedTuple):
 
     amount: int
     charge: Charge | None = None
-    counters: Mapping[str, Counter] = _NO_COUNTERS
+    counters: Mapping[str, Counter] = NO_COUNTERS
 
 
 def due(state: State, draft: Draft, amount: int | None, usage: Usage | None, at: datetime) -> Due | Refused:
