@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from ledger import EventState
 from server import http
@@ -121,7 +122,7 @@ def test_two_servers_of_one_process_count_apart():
 
 
 def test_a_worker_tells_its_figures_under_its_number(sqlite_url):
-    assert 'scrip_queue_operations{worker="2"} 0.0' in asyncio.run(_figures_of_worker(sqlite_url, 2))
+    assert 'scrip_queue_operations{worker="2"} 0.0' in uvloop.run(_figures_of_worker(sqlite_url, 2))
 
 
 async def _figures_of_worker(url, worker):
@@ -133,7 +134,7 @@ async def _figures_of_worker(url, worker):
 
 
 def test_a_server_that_stops_answers_http_before_it_drains_the_books(sqlite_url):
-    asyncio.run(_stop_with_http(sqlite_url))
+    uvloop.run(_stop_with_http(sqlite_url))
 
 
 async def _stop_with_http(url):
@@ -154,7 +155,7 @@ def test_an_event_that_is_being_stored_when_the_server_stops_is_stored_and_strip
         asked = {"mode": "payment", "success_url": "https://shop.example/", "cancel_url": "https://shop.example/"}
         stripe.world.expire(stripe.world.session(asked, 100, "eur")["id"])
 
-        statuses = asyncio.run(_stop_while_storing(sqlite_url, stripe, gate))
+        statuses = uvloop.run(_stop_while_storing(sqlite_url, stripe, gate))
 
     assert statuses == [200]
     assert rows_of(sqlite_url)["stripe_events"].total() == 1
