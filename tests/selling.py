@@ -19,7 +19,7 @@ from ledger import (
 )
 from ledger.sales.learning import learn
 from ledger.sales.selling import for_package
-from ledger.sales.settle import Books, next_step, rested
+from ledger.sales.settle import Known, next_step, rested
 from ledger.sales.steps import after
 from tests.books import START, capturing, releasing
 from tests.pure_books import PureBooks
@@ -72,7 +72,7 @@ class Shop:
 
     def settle(self):
         for _ in range(STEPS_MAX):
-            step = next_step(self.order, self.books(), self.now, self.rules)
+            step = next_step(self.order, self.read(), self.now, self.rules)
             if not step.posts:
                 self.order = rested(self.order, step)
                 return
@@ -104,7 +104,7 @@ class Shop:
         outcome = self.pure.execute(capturing(held), self.now)
         assert isinstance(outcome, Accepted), outcome
 
-    def books(self):
+    def read(self):
         states = self.pure.states
         lapsed = {}
         for key, entries in self.pure.entries.items():
@@ -112,7 +112,7 @@ class Shop:
                 for line in entry.lines:
                     if line.credit is Code.BREAKAGE:
                         lapsed[key, line.lot] = lapsed.get((key, line.lot), 0) + line.amount
-        return Books(
+        return Known(
             accounts=frozenset(key for key, state in states.items() if state.account is not None),
             lots={(key, number): lot for key, state in states.items() for number, lot in state.lots.items()},
             holds={
@@ -140,7 +140,7 @@ class Shop:
 
     def is_settled(self):
         """Looked at again, it posts nothing."""
-        return not next_step(self.order, self.books(), self.now, self.rules).posts
+        return not next_step(self.order, self.read(), self.now, self.rules).posts
 
     def known(self):
         """What of the order must not depend on the order of what is told."""

@@ -23,7 +23,7 @@ from ledger import (
 )
 from ledger.billing.bodies import body_of, value_of
 from ledger.sales.learning import learn
-from ledger.sales.model import has_taken_money
+from ledger.sales.payment import has_taken_money
 from ledger.sales.recharge import BACK_OFF, declined, month_of, served
 from tests.books import START
 from tests.selling import Shop, eur, order_of, package

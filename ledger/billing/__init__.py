@@ -34,7 +34,8 @@ from ledger.outcome import Reason, Refused
 from ledger.sales.catalogue import Checkout
 from ledger.sales.facts import InvoicePaid, Paid, Reading
 from ledger.sales.model import EventState, Order, OrderKind, OrderState, SaleRules, StripeEvent, Subscription
-from ledger.sales.selling import Unknown, checkout_order_id, for_package
+from ledger.sales.selling import checkout_order_id, for_package
+from ledger.sales.waiting import Unknown
 from ledger.writer import NotDoneError, StoppingError, decided_again
 
 __all__ = ["Billing", "EventPage", "MadeOrder", "OrderPage", "SubscriptionPage"]

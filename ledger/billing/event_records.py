@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, insert, literal_c
 
 from ledger.billing.records import Place, is_name, paged
 from ledger.sales.model import EventState, StripeEvent
-from ledger.sales.selling import INSTANT, instant_ref
+from ledger.sales.waiting import INSTANT, instant_ref
 from ledger.tables import event_refs, refs, stripe_events
 
 

@@ -22,8 +22,9 @@ from ledger.sales.catalogue import Plan
 from ledger.sales.facts import CustomerSeen, DisputeSeen, InvoicePaid, NotPaid, Paid, Reading, RefundedInAll, RefundSeen
 from ledger.sales.learning import learn
 from ledger.sales.model import Customer, Order, OrderKind, SaleRules, Subscription
-from ledger.sales.selling import Unknown, change_ref, invoice_order, invoice_order_id, period_ref, restated
+from ledger.sales.selling import invoice_order, invoice_order_id, restated
 from ledger.sales.subscriptions import learn_subscription, new_subscription, with_invoice
+from ledger.sales.waiting import Unknown, change_ref, period_ref
 
 # Of two invoices, the later one may be told of first; what was never billed is not waited for any longer.
 EARLIER_WITHIN: Final = timedelta(minutes=10)

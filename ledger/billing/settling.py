@@ -36,7 +36,7 @@ from ledger.sales.changes import others_of
 from ledger.sales.model import Order, OrderKind, OrderState, SaleRules, Subscription
 from ledger.sales.recharge import declined, given_up, served
 from ledger.sales.selling import restated
-from ledger.sales.settle import Books, next_step, rested
+from ledger.sales.settle import Known, next_step, rested
 from ledger.sales.steps import after
 from ledger.sales.subscriptions import unlimited_assets
 from ledger.tables import accounts, holds, lines, lots
@@ -99,15 +99,15 @@ class Settling:
             subscription = read_subscription(connection, order.subscription) if order.subscription else None
             return [] if subscription is None else others_of(subscription, order)
 
-    def books(self, order: Order) -> tuple[Order, Books]:
+    def read(self, order: Order) -> tuple[Order, Known]:
         """An order as it is by what others know, and what has to be known to settle it.
 
         The customer's credits may be in another account by now, and what it sells follows from its subscription too.
         """
         with self._database.read() as connection:
             order = followed(connection, order)
-            books = _read_books(connection, order)
-            return order if books.subscription is None else restated(order, books.subscription), books
+            known = _read_known(connection, order)
+            return order if known.subscription is None else restated(order, known.subscription), known
 
     def check_order(self, order: Order) -> None:
         """Raises StaleError if an order is not as it was read: then it was somebody else who used its request_ids."""
@@ -170,22 +170,22 @@ class _Turn:
 
     def __init__(self, settling: Settling, order: Order, first: list[Write], last: list[Write]) -> None:
         self._settling, self._first, self._last = settling, first, last
-        self.order, self._books = settling.books(order)
+        self.order, self._known = settling.read(order)
         self.is_over = False
 
     def step(self) -> Refused | None:
         """Does what is next; the refusal, if it is refused."""
-        was, books, rules = self.order, self._books, self._settling.rules
+        was, known, rules = self.order, self._known, self._settling.rules
         now = self._settling.clock()
-        step = next_step(was, books, now, rules)
+        step = next_step(was, known, now, rules)
         found: list[tuple[Order, bool]] = []
 
         def also(connection: Connection, outcomes: Sequence[Accepted]) -> None:
             order = after(was, step, outcomes) if step.posts else rested(was, step)
-            # What was done before, without its order, tells nothing of the books; they are to be read.
+            # What was done before, without its order, tells nothing of the books; what they have is to be read.
             is_known = not any(outcome.replayed for outcome in outcomes)
             following = (
-                next_step(order, _with_outcomes(books, outcomes), now, rules) if step.posts and is_known else step
+                next_step(order, _with_outcomes(known, outcomes), now, rules) if step.posts and is_known else step
             )
             is_over = not following.posts
             if is_over:
@@ -202,13 +202,13 @@ class _Turn:
         if refused is not None:
             if refused.reason is Reason.REQUEST_ID_REUSED:
                 self._settling.check_order(was)
-            if refused.reason is Reason.ACCOUNT_CLOSED and self._settling.books(was)[0] != was:
+            if refused.reason is Reason.ACCOUNT_CLOSED and self._settling.read(was)[0] != was:
                 raise StaleError("an account was merged into another since it was read")
             return refused
         ((self.order, self.is_over),) = found
         self._first = []
         if not self.is_over:
-            self.order, self._books = self._settling.books(self.order)
+            self.order, self._known = self._settling.read(self.order)
         return None
 
 
@@ -255,7 +255,7 @@ def _open_accounts(connection: Connection, keys: Iterable[AccountKey]) -> frozen
     return frozenset(AccountKey(row.account_key) for row in found)
 
 
-def _read_books(connection: Connection, order: Order) -> Books:
+def _read_known(connection: Connection, order: Order) -> Known:
     subscription = read_subscription(connection, order.subscription) if order.subscription else None
     names = [] if subscription is None else others_of(subscription, order)
     found = {name: read_order(connection, name) for name in names}
@@ -277,7 +277,7 @@ def _read_books(connection: Connection, order: Order) -> Books:
         is_it = (holds.c.account_key == key, holds.c.hold == held.hold, holds.c.open == 1)
         for row in connection.execute(select(holds).where(*is_it)):
             found_holds[key, held.hold] = hold_of(row)
-    return Books(
+    return Known(
         accounts=_open_accounts(connection, {order.account(sold.asset).key for sold in order.sold}),
         lots=found_lots,
         holds=found_holds,
@@ -337,15 +337,15 @@ def follow_recharge(connection: Connection, order: Order, now: datetime, *, is_r
         log.error("recharge_given_up", account_id=order.account_id, asset=order.asset, order_id=order.order_id)
 
 
-def _with_outcomes(books: Books, outcomes: Iterable[Accepted]) -> Books:
-    """The books as they are after a batch."""
-    known_lots, known_holds, known_accounts = dict(books.lots), dict(books.holds), set(books.accounts)
+def _with_outcomes(known: Known, outcomes: Iterable[Accepted]) -> Known:
+    """What is known once a batch is done."""
+    there, open_holds, open_accounts = dict(known.lots), dict(known.holds), set(known.accounts)
     for outcome in outcomes:
         for posting in outcome.postings:
-            known_accounts.add(posting.key)
-            known_lots |= {(posting.key, lot.number): lot for lot in posting.lots}
+            open_accounts.add(posting.key)
+            there |= {(posting.key, lot.number): lot for lot in posting.lots}
             for hold in posting.holds:
-                known_holds.pop((posting.key, hold.number), None)
+                open_holds.pop((posting.key, hold.number), None)
                 if hold.ended_at is None:
-                    known_holds[posting.key, hold.number] = hold
-    return replace(books, accounts=frozenset(known_accounts), lots=known_lots, holds=known_holds)
+                    open_holds[posting.key, hold.number] = hold
+    return replace(known, accounts=frozenset(open_accounts), lots=there, holds=open_holds)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
 from ledger.sales.calendar import stretches
 from ledger.sales.catalogue import Change, Plan
@@ -158,21 +158,31 @@ def differences(base: PaidPeriod, changes: Iterable[Changed]) -> Differences:
         if not _is_pro_rata(change, sides):
             continue
         grace = max((line.grace for line, _ in sides.added), default=timedelta(0))
-        for asset, stretch, line, credits_, carries in _parts(sides, base, change.at):
-            place = (change.order_id, asset, stretch)
+        for part in _parts(sides, base, change.at):
+            place = (change.order_id, part.asset, part.stretch)
             one = found.pop(place, None) or Difference(at=change.at)
             found[place] = one
             one.grace = max(one.grace, grace)
-            one.credits += credits_
-            one.weight = (one.weight or 0) + line.amount if carries else one.weight
+            one.credits += part.credits
+            one.weight = one.weight if part.weight is None else (one.weight or 0) + part.weight
     return found
 
 
-def _parts(found: Sides, base: PaidPeriod, at: datetime) -> Iterator[tuple[str, Stretch, ChangedItem, Fraction, bool]]:
-    """What each item of a change comes to in each stretch of the period that is left, by whole seconds.
+class _Part(NamedTuple):
+    """What an item of a change comes to, of one asset in one stretch.
 
-    Asset, stretch, line, credits, and whether it carries cost.
+    credits   smallest units; below 0 for what is removed
+    weight    as of Difference
     """
+
+    asset: str
+    stretch: Stretch
+    credits: Fraction
+    weight: int | None
+
+
+def _parts(found: Sides, base: PaidPeriod, at: datetime) -> Iterator[_Part]:
+    """What each item of a change comes to in each stretch of the period that is left, by whole seconds."""
     signed = [(-1, *one) for one in found.removed] + [(1, *one) for one in found.added]
     for sign, line, item in signed:
         for place, rate in enumerate(item.rates):
@@ -180,7 +190,7 @@ def _parts(found: Sides, base: PaidPeriod, at: datetime) -> Iterator[tuple[str, 
                 left = stretch.end - max(at, stretch.start)
                 if left > timedelta(0):
                     part = Fraction(left // _SECOND, (stretch.end - stretch.start) // _SECOND)
-                    yield rate.asset, stretch, line, sign * rate.credits * part, place == 0
+                    yield _Part(rate.asset, stretch, sign * rate.credits * part, None if place else line.amount)
 
 
 def sold_by_changes(order_id: str, base: PaidPeriod, changes: Iterable[Changed]) -> Iterator[Sold]:
@@ -224,7 +234,7 @@ def taken_by_changes(
     its share of what was sold besides.
 
     orders    those of the period's invoices that are known
-    unspent   what of something sold was not used and has not run out, whether it was taken back or not
+    unspent   what of something sold was not used, whether it was taken back or has run out
     """
     sales: list[_Sale] = []
 

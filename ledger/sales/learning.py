@@ -15,7 +15,8 @@ from ledger.sales.facts import (
     RefundSeen,
     RefundStatus,
 )
-from ledger.sales.model import Order, OrderKind, Payment
+from ledger.sales.model import Order, OrderKind
+from ledger.sales.payment import Payment
 
 _RANK = {status: rank for rank, status in enumerate(RefundStatus)}
 

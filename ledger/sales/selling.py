@@ -1,10 +1,9 @@
 """What is sold, as orders keep it: what a package grants, and what an invoice of a subscription does."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import accumulate, count
-from typing import Final
 
 from ledger.ids import order_id
 from ledger.model import Money
@@ -29,22 +28,7 @@ from ledger.sales.model import (
     Sold,
     Subscription,
 )
-
-INSTANT: Final = "at:"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unknown:
-    """Something has to be known first.
-
-    refs   under what it becomes known
-    why    a sentence
-    """
-
-    refs: tuple[str, ...]
-    why: str
+from ledger.sales.waiting import Unknown, change_ref, instant_ref, period_ref
 
 
 def checkout_order_id(checkout: Checkout) -> str:
@@ -242,18 +226,3 @@ def _by_period(lines: Iterable[InvoiceLine]) -> dict[tuple[datetime, datetime], 
     for line in lines:
         found.setdefault((line.start, line.end), []).append(line)
     return found
-
-
-def period_ref(subscription: str, end: datetime) -> str:
-    """Under what a paid period becomes known."""
-    return f"{subscription}@{end.isoformat()}"
-
-
-def change_ref(subscription: str, number: int) -> str:
-    """Under what it becomes known that so many invoices with changes in mid-period are known."""
-    return f"{subscription}#{number}"
-
-
-def instant_ref(at: datetime) -> str:
-    """Under what an instant becomes known, which is when it has come; one that is later sorts later."""
-    return f"{INSTANT}{(at - _EPOCH) // _MICROSECOND:020}"

@@ -21,7 +21,8 @@ from ledger.model import NO_MEMO, Hold, Lot, Memo, Money
 from ledger.operations import Grant, OpenAccount, Release
 from ledger.sales.catalogue import Rollover
 from ledger.sales.changes import changes_of, periods_of, taken_by_changes
-from ledger.sales.model import Order, OrderKind, OrderState, SaleRules, Sold, Subscription, has_taken_money
+from ledger.sales.model import Order, OrderKind, OrderState, SaleRules, Sold, Subscription
+from ledger.sales.payment import has_taken_money
 from ledger.sales.posted import PostedHold, PostedLot, TakenBack
 from ledger.sales.steps import Post, Posts, Step
 
@@ -37,7 +38,7 @@ _MODES: Final = {True: "live mode", False: "test mode"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
+class Known:
     """What has to be known of the accounts and of other orders, as it was read.
 
     accounts      those that are open
@@ -58,16 +59,14 @@ class Books:
     following: Order | None = None
 
 
-def next_step(order: Order, books: Books, now: datetime, rules: SaleRules) -> Step:
+def next_step(order: Order, known: Known, now: datetime, rules: SaleRules) -> Step:
     """What an order has to do next."""
-    received = order.received
-    if received is None:
+    if order.received is None:
         return Step()
-    wanted = _Wanted(order, books, now, rules, order.whole)
+    wanted = _Wanted(order, known, now, rules)
     if posts := tuple(wanted.corrections()):
         return Step(posts=posts, done=tuple(cause for _, cause in wanted.causes))
-    posted = {lot.sold for lot in order.lots}
-    for found in (_grants(order, books, now, posted), wanted.holds(), wanted.carried()):
+    for found in (_grants(order, known, now), wanted.holds(), wanted.carried()):
         if posts := tuple(found):
             return Step(posts=posts)
     return Step(look_again_at=min(wanted.waits, default=None))
@@ -85,13 +84,13 @@ def rested(order: Order, step: Step) -> Order:
     return replace(order, look_again_at=step.look_again_at, why=why)
 
 
-def _grants(order: Order, books: Books, now: datetime, posted: Collection[str]) -> Iterator[Post]:
+def _grants(order: Order, known: Known, now: datetime) -> Iterator[Post]:
     """One grant for each that is sold and not posted; accounts that are not open are opened first."""
-    memo = _memo(order)
+    memo, posted = _memo(order), {lot.sold for lot in order.lots}
     missing = [(index, sold) for index, sold in enumerate(order.sold) if sold.credits and sold.name not in posted]
     for asset in dict.fromkeys(sold.asset for _, sold in missing):
         account = order.account(asset)
-        if account.key not in books.accounts:
+        if account.key not in known.accounts:
             opening = OpenAccount(request_id=f"stripe:open:{order.order_id}", account=account, memo=memo)
             yield Post(what=Posts.OPEN, operation=opening)
     for index, sold in missing:
@@ -124,16 +123,16 @@ def share(credits_: int, part: int, whole: int) -> int:
 
 
 class _Wanted:
-    """What an order that was granted should have posted, against what it has.
+    """What an order that is paid should have posted, against what it has.
 
     causes   refunds and disputes whose money is accounted for by the next corrections: kind and name
     waits    when what cannot be done yet may be
     """
 
-    def __init__(self, order: Order, books: Books, now: datetime, rules: SaleRules, paid: int) -> None:
-        self._order, self._books, self._now, self._rules, self._paid = order, books, now, rules, paid
+    def __init__(self, order: Order, known: Known, now: datetime, rules: SaleRules) -> None:
+        self._order, self._known, self._now, self._rules, self._paid = order, known, now, rules, order.whole
         self.waits: list[datetime] = []
-        self._returned = order.payment.returned(paid)
+        self._returned = order.returned
         refunds = [("re", one.refund) for one in order.payment.refunds]
         disputes = [("du", one.dispute) for one in order.payment.disputes if has_taken_money(one)]
         self.causes = [(kind, name) for kind, name in (*refunds, *disputes) if name not in order.done]
@@ -147,7 +146,7 @@ class _Wanted:
         return next(sold for sold in self._order.sold if sold.name == name)
 
     def _lot(self, posted: PostedLot) -> Lot:
-        return self._books.lots[self._order.place(posted)]
+        return self._known.lots[self._order.place(posted)]
 
     def _lots(self, sold: Sold) -> list[PostedLot]:
         """Those of what is sold, the newest first: what was given back is taken first."""
@@ -169,7 +168,7 @@ class _Wanted:
         return 0 if self._sold(posted.sold).is_bonus else self._spent(self._order, posted)
 
     def _spent(self, order: Order, posted: PostedLot) -> int:
-        lot = self._books.lots[order.place(posted)]
+        lot = self._known.lots[order.place(posted)]
         moved = 0 if order.is_here(posted) else posted.moved
         return max(lot.spent - lot.reclaimed - moved, 0)
 
@@ -191,7 +190,7 @@ class _Wanted:
     def _release(self, held: PostedHold) -> Post:
         key = self._key(held.sold)
         release = None
-        if (key, held.hold) in self._books.holds:
+        if (key, held.hold) in self._known.holds:
             name = self._request_id(f"du:{held.dispute}", "release", held.sold, held.lot)
             memo = _memo(self._order)
             release = Release(request_id=name, tenant=self._order.tenant, key=key, hold=held.hold, memo=memo)
@@ -199,16 +198,16 @@ class _Wanted:
 
     def _taken_by_changes(self) -> dict[str, int]:
         """What of what it sold is taken by changes of plan, of which other orders tell; by name."""
-        subscription, books = self._books.subscription, self._books
+        subscription, known = self._known.subscription, self._known
         if subscription is None:
             return {}
         taken: dict[str, int] = {}
-        orders = {**books.orders, self._order.order_id: self._order}
+        orders = {**known.orders, self._order.order_id: self._order}
         for base in periods_of(subscription, self._order):
             found = taken_by_changes(base, changes_of(subscription, base), orders, self._unspent)
             own = self._order.order_id
             taken |= {name: amount for (order_id, name), amount in found.items() if amount and order_id == own}
-            if any(found.values()) and self._now < base.end and any(lot.held for lot in books.lots.values()):
+            if any(found.values()) and self._now < base.end and any(lot.held for lot in known.lots.values()):
                 # What is held is unspent. Once it is spent, what was to be taken of it is to be taken of another.
                 self.waits.append(self._now + LOOK_AGAIN_AFTER)
         return taken
@@ -255,7 +254,7 @@ class _Wanted:
 
     def _is_to_end(self, held: PostedHold) -> bool:
         """True if a hold is not as it should, or if what it holds has run out: then it protects nothing any more."""
-        lot = self._books.lots[self._key(held.sold), held.lot]
+        lot = self._known.lots[self._key(held.sold), held.lot]
         self.waits += [] if lot.terms.expires_at is None else [lot.terms.expires_at]
         return has_run_out(lot, self._now) or held.amount != self._shares.get((held.dispute, held.sold))
 
@@ -263,7 +262,7 @@ class _Wanted:
         """What an order's own holds have of each lot."""
         drawn: dict[int, int] = {}
         for one in held:
-            hold = self._books.holds.get((self._key(one.sold), one.hold))
+            hold = self._known.holds.get((self._key(one.sold), one.hold))
             drawn[one.lot] = drawn.get(one.lot, 0) + (0 if hold is None else hold.held)
         return drawn
 
@@ -336,7 +335,7 @@ class _Wanted:
 
     def _given_back(self, sold: Sold, back: TakenBack, number: int) -> Post:
         """On the terms of the lot that it was taken of; what was written off for it is owed again, and repaid."""
-        terms = self._books.lots[self._order.place(back)].terms
+        terms = self._known.lots[self._order.place(back)].terms
         cost = None if terms.cost is None else replace(terms.cost, minor_units=back.cost)
         expires_at, ttl = _end(terms.expires_at, None, self._now)
         operation = Grant(
@@ -403,7 +402,7 @@ class _Wanted:
                 self.waits.append(max(*ends, self._now + LOOK_AGAIN_AFTER))
                 continue
             # What has run out and is not written yet is written before the books decide.
-            lapsed = [self._books.lapsed.get(self._order.place(posted), 0) + lot.remaining for posted, lot in own]
+            lapsed = [self._known.lapsed.get(self._order.place(posted), 0) + lot.remaining for posted, lot in own]
             wanted = sum(lapsed) * sold.rollover.share_percent // 100
             wanted = min(wanted, sold.rollover.cap) if sold.rollover.cap else wanted
             missing = wanted - sum(lot.credits - lot.moved for lot in lots if lot.lives_on)
@@ -421,7 +420,7 @@ class _Wanted:
             return None
         if sold.stretch.end < self._order.period.end:
             return self._order
-        following = self._books.following
+        following = self._known.following
         return None if following is None or not following.granted else following
 
     def _roll_over(self, sold: Sold, rollover: Rollover, lot: int, amount: int, into: Order) -> RollOver | None:

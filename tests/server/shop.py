@@ -24,7 +24,7 @@ from ledger import (
     Refused,
     Source,
 )
-from ledger.sales.model import Payment
+from ledger.sales.payment import Payment
 from server.answering import Reader
 from server.purchase_links import new_link, page_url, token_of
 from server.purchase_page import PurchasePage

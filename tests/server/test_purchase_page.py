@@ -25,7 +25,7 @@ from ledger import (
     Refused,
     Source,
 )
-from ledger.sales.model import Payment
+from ledger.sales.payment import Payment
 from server.errors import RefusedError
 from server.purchase_page import LOOKS_MAX
 from tests.books import ACME, START, request_id
