@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 from ledger.chart import Code
 from ledger.ids import AccountKey
 from ledger.model import AccountName, AccountStatus, EntryKind
-from ledger.sales.merging import MovedLot, after_merge
+from ledger.sales.merge import MovedLot, after_merge
 from ledger.sales.model import Merged, Order, Subscription
 from ledger.tables import accounts, entries, lines
 
