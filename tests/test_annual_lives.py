@@ -75,12 +75,6 @@ class Month:
     used: int = 0
     taken: int = 0
 
-    def give_back(self, gone, now):
-        """So much of the money is not ours: what is unspent goes first, what is used beyond what is paid is owed."""
-        wanted = self.credits - self.credits * gone // PRICE
-        self.taken = max(0, self.used - wanted)
-        self.left = max(0, wanted - self.used) if now < self.end else 0
-
 
 class Player:
     """Lives a life in a shop, and keeps its months beside it."""
@@ -148,8 +142,18 @@ class Player:
     def _tell(self):
         self.shop.deliver()
         self.is_told = True
-        for month in self.months:
-            month.give_back(self.gone, self.clock.now)
+        self._give_back()
+
+    def _give_back(self):
+        """So much of the money is not ours: what is unspent goes first, the last months', and then what is used."""
+        gone = sum(month.credits for month in self.months) * self.gone // PRICE
+        for month in reversed(self.months):
+            unspent = min(gone, month.credits - month.used)
+            gone -= unspent
+            month.left = month.credits - month.used - unspent if self.clock.now < month.end else 0
+        for month in reversed(self.months):
+            month.taken = min(gone, month.used)
+            gone -= month.taken
 
     is_told = False
 

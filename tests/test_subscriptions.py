@@ -19,7 +19,25 @@ from ledger import (
     Rollover,
     SubscriptionState,
 )
-from tests.sales import DAY, FAILED, OURS, URLS, Shop, account, days, invoice, line, lots, paid, pay, plan, refund, seen
+from tests.sales import (
+    DAY,
+    FAILED,
+    OURS,
+    URLS,
+    WON,
+    Shop,
+    account,
+    days,
+    dispute,
+    invoice,
+    line,
+    lots,
+    paid,
+    pay,
+    plan,
+    refund,
+    seen,
+)
 
 JANUARY, FEBRUARY = line(0, 31), line(31, 59)
 ROLLING = PlanContent(credits=100, rollover=Rollover(share_percent=50, cap=30))
@@ -80,6 +98,40 @@ def test_an_annual_plan_grants_its_months_ahead_each_for_its_month(shop, clock):
     assert (spendable.available, spendable.pending) == (100, 1100)
     costs = [lot.terms.cost.minor_units for lot in shop.ledger.lots(account(), include_empty=True).lots]
     assert sum(costs) == 12_000
+
+
+@pytest.mark.parametrize(
+    ("part", "left", "owed"),
+    [
+        # The month that has begun, what is to come, and what is owed: of 1,200 credits, 150 are used.
+        (1000, (50, 900), 0),
+        (6000, (50, 400), 0),
+        (10_500, (0, 0), 0),
+        (11_000, (0, 0), 50),
+        (12_000, (0, 0), 150),
+    ],
+)
+def test_a_refund_of_a_year_takes_the_last_of_its_months_first(shop, clock, part, left, owed):
+    shop.billing.put_plan("default", plan(granted=Granted.MONTHLY))
+    pay(shop, "in_1", line(0, 365, amount=12_000), minor_units=12_000)
+    shop.spend(100)
+    clock.now = days(31)
+    shop.spend(50)
+
+    def standing():
+        (balance,) = shop.ledger.balances("default", "acme").balances
+        return (balance.available, balance.pending), balance.owed
+
+    shop.event(dispute(part), refs=("in_1",))
+    held = shop.sides()[1]
+    shop.event(dispute(part, withdrawn=True), refs=("in_1",))
+    withdrawn = standing()
+    shop.event(dispute(part, status=WON, at=1, withdrawn=True, reinstated=True), refs=("in_1",))
+
+    assert held == min(part // 10, 1050)
+    assert withdrawn == (left, owed)
+    assert standing() == ((50, 1000), 0)
+    assert shop.ledger.audit("default").findings == ()
 
 
 def test_what_is_unused_of_a_period_lives_on_in_the_next_by_share_and_cap(shop, clock):

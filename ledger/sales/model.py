@@ -84,6 +84,7 @@ class Sold:
     """Credits that an order grants, as one lot, once it is paid.
 
     name           of its own within the order: the asset, and what tells it from others of that asset
+    sale           what it is a part of, with others that are of other stretches; empty: it is by itself
     credits        smallest units, > 0; 0: it was sold by what was known before, and is not by what is known now
     is_bonus       free on top: it is granted as a promotion, and only what is unspent of it is taken back
     is_change      it is what a change of a subscription in mid-period comes to
@@ -98,6 +99,7 @@ class Sold:
     name: str
     asset: str
     credits: int
+    sale: str = ""
     is_bonus: bool = False
     is_change: bool = False
     weight: int | None = None

@@ -127,6 +127,7 @@ def _sold_for_period(index: int, line: InvoiceLine, plan: Plan) -> Iterator[Sold
         for number, stretch in enumerate(within):
             yield Sold(
                 name=f"{content.asset}:{index}.{number}",
+                sale=f"{content.asset}:{index}",
                 asset=content.asset,
                 credits=content.credits * line.quantity,
                 # In equal parts for each stretch.

@@ -136,8 +136,9 @@ class _Wanted:
         refunds = [("re", one.refund) for one in order.payment.refunds]
         disputes = [("du", one.dispute) for one in order.payment.disputes if has_taken_money(one)]
         self.causes = [(kind, name) for kind, name in (*refunds, *disputes) if name not in order.done]
-        self._shares = {(dispute, sold.name): held for sold in order.sold for dispute, held in self._disputed(sold)}
         self._taken = self._taken_by_changes()
+        self._gone = self._gone_with(self._returned)
+        self._shares = dict(self._disputed())
 
     def _key(self, sold: str) -> AccountKey:
         return self._order.account(self._sold(sold).asset).key
@@ -172,13 +173,34 @@ class _Wanted:
         moved = 0 if order.is_here(posted) else posted.moved
         return max(lot.spent - lot.reclaimed - moved, 0)
 
-    def _disputed(self, sold: Sold) -> Iterator[tuple[str, int]]:
-        """Each open dispute's share of the credits that are not returned yet."""
-        before = self._returned
+    def _disputed(self) -> Iterator[tuple[tuple[str, str], int]]:
+        """Each open dispute's share of the credits that are not returned yet, of each that is sold by its name."""
+        returned, gone = self._returned, self._gone
         for dispute in self._order.payment.open_disputes:
-            upto = min(before + dispute.amount, self._paid)
-            yield dispute.dispute, share(sold.credits, upto, self._paid) - share(sold.credits, before, self._paid)
-            before = upto
+            returned = min(returned + dispute.amount, self._paid)
+            before, gone = gone, self._gone_with(returned)
+            yield from (((dispute.dispute, name), gone[name] - before[name]) for name in gone)
+
+    def _gone_with(self, money: int) -> dict[str, int]:
+        """What goes with a part of the money, of each that is sold by its name, beside what changes of plan take.
+
+        Of what is sold for one stretch after the other, the last ones go first: those that are unspent, then others.
+        """
+        sales: dict[str, list[Sold]] = {}
+        for sold in reversed(self._order.sold):
+            sales.setdefault(sold.sale or sold.name, []).append(sold)
+        gone: dict[str, int] = {}
+        for parts in sales.values():
+            missing = share(sum(sold.credits for sold in parts), money, self._paid)
+            left = {sold.name: max(sold.credits - self._taken.get(sold.name, 0), 0) for sold in parts}
+            unspent = {sold.name: left[sold.name] - sum(map(self._used, self._lots(sold))) for sold in parts}
+            gone |= dict.fromkeys(left, 0)
+            for there in (unspent, left):
+                for name, most in there.items():
+                    going = min(missing, max(most - gone[name], 0))
+                    gone[name] += going
+                    missing -= going
+        return gone
 
     def _request_id(self, cause: str, verb: str, *more: object) -> str:
         return _fitting(":".join(["stripe", cause, verb, *map(str, more), str(self._order.steps)]))
@@ -231,8 +253,7 @@ class _Wanted:
             lots = self._lots(sold)
             if not lots:
                 continue
-            gone = share(sold.credits, self._returned, self._paid) + self._taken.get(sold.name, 0)
-            wanted = max(sold.credits - gone, 0)
+            wanted = max(sold.credits - self._taken.get(sold.name, 0), 0) - self._gone[sold.name]
             there, used = self._order.outstanding(sold.name), sum(map(self._used, lots))
             taken = [one for one in self._order.taken if one.sold == sold.name]
             unpaid = max(min(wanted - used, sum(one.spent for one in taken)), 0)
