@@ -49,7 +49,6 @@ class BillingSide:
         livemode = not settings.stripe_api_key.startswith(STRIPE_TEST_KEYS)
         self._ledger = ledger
         self._settings = settings
-        self._clock = clock
         self._billing = ledger.billing(SaleRules(livemode=livemode, returned=SpentPart(settings.returned_credits)))
         self._read = read
         self._far = FarThreads(STRIPE_CALLS_MAX, name="scrip-stripe")
@@ -82,8 +81,10 @@ class BillingSide:
                 clock=clock,
             )
         self._payments = Payments(self._billing, stripe, self._inbox, clock)
-        links = PurchaseLinks(ledger, settings, clock)
-        self.service = BillingService(ledger, self._billing, self._payments, links, read=read, read_far=self._read_far)
+        self._links = PurchaseLinks(ledger, settings, clock)
+        self.service = BillingService(
+            ledger, self._billing, self._payments, self._links, read=read, read_far=self._read_far
+        )
 
     @property
     def takes_events(self) -> bool:
@@ -99,8 +100,7 @@ class BillingSide:
 
     def pages(self) -> "tuple[Route, ...]":
         """The purchase page; none unless all is there that it needs."""
-        settings = self._settings
-        if settings.lacking(PAGE_NEEDS):
+        if self._settings.lacking(PAGE_NEEDS):
             return ()
         from server.purchase_page import PurchasePage  # noqa: PLC0415 -- most servers need none of it, and begin without
 
@@ -108,11 +108,9 @@ class BillingSide:
             self._ledger,
             self._billing,
             self._payments,
+            self._links,
             read=self._read,
             read_far=Reader(self._pages),
-            public_url=settings.public_url,
-            link_secret=settings.link_secret,
-            clock=self._clock,
         )
         return page.routes()
 

@@ -108,12 +108,16 @@ class MadeLink:
 
 
 class PurchaseLinks:
-    """Makes links to the purchase page."""
+    """Makes links to the purchase page, and reads them.
+
+    clock   tells now, in UTC
+    """
 
     def __init__(self, ledger: Ledger, settings: Settings, clock: Callable[[], datetime]) -> None:
         self._ledger = ledger
         self._settings = settings
         self._clock = clock
+        self.public_url = settings.public_url
 
     def make(self, tenant: str, account_id: str, asset: str, ttl: timedelta | None) -> MadeLink | Refused:
         """A link to buy for a customer; whoever has it can see how the customer stands.
@@ -140,5 +144,12 @@ class PurchaseLinks:
             ttl=good_for,
             now=self._clock(),
         )
-        token = token_of(link, secret=self._settings.link_secret)
-        return MadeLink(url=page_url(self._settings.public_url, token), expires_at=link.expires_at)
+        return MadeLink(url=self.page(token_of(link, secret=self._settings.link_secret)), expires_at=link.expires_at)
+
+    def read(self, token: str) -> Link:
+        """The link that a token stands for; raises UnknownLinkError, ExpiredLinkError."""
+        return read_link(token, secret=self._settings.link_secret, now=self._clock())
+
+    def page(self, token: str) -> str:
+        """Where the page of a link is."""
+        return page_url(self.public_url, token)

@@ -5,7 +5,6 @@ import hashlib
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, urlencode
@@ -35,7 +34,7 @@ from ledger import (
 from server.answering import Reader
 from server.errors import RefusedError
 from server.http_body import read_body
-from server.purchase_links import PAGE_PATH, ExpiredLinkError, Link, UnknownLinkError, page_url, read_link
+from server.purchase_links import PAGE_PATH, ExpiredLinkError, Link, PurchaseLinks, UnknownLinkError
 from server.rendering import Pages
 from server.shown import credits_shown, money_shown, span_shown
 
@@ -93,11 +92,10 @@ class TakesOrders(Protocol):
 
 
 class PurchasePage:
-    """The pages of all links that are signed with one secret.
+    """The pages of all links.
 
     read       runs what waits for the database alone
     read_far   runs what waits for Stripe
-    clock      tells now, in UTC
     """
 
     def __init__(
@@ -105,17 +103,15 @@ class PurchasePage:
         ledger: Ledger,
         offers: Offers,
         orders: TakesOrders,
+        links: PurchaseLinks,
         *,
         read: Reader,
         read_far: Reader,
-        public_url: str,
-        link_secret: str,
-        clock: Callable[[], datetime],
     ) -> None:
         self._ledger, self._offers, self._orders = ledger, offers, orders
         self._read, self._read_far = read, read_far
-        self._public_url, self._secret, self._clock = public_url, link_secret, clock
-        self._pages = Pages(public_url)
+        self._links = links
+        self._pages = Pages(links.public_url)
 
     def routes(self) -> tuple[Route, ...]:
         """Where the pages are."""
@@ -133,7 +129,7 @@ class PurchasePage:
 
         async def answered(request: Request) -> Response:
             try:
-                link = read_link(request.path_params["token"], secret=self._secret, now=self._clock())
+                link = self._links.read(request.path_params["token"])
             except UnknownLinkError:
                 return self._pages.notice(
                     404,
@@ -147,7 +143,7 @@ class PurchasePage:
                     "Please go back to where you found it, and ask for another.",
                     "If you have just paid: your credits are coming all the same.",
                 )
-            shop = page_url(self._public_url, request.path_params["token"])
+            shop = self._links.page(request.path_params["token"])
             try:
                 async with asyncio.timeout(PAGE_S):
                     return await answer(request, link)
@@ -182,7 +178,7 @@ class PurchasePage:
             account_id=link.account_id,
             **await self._balances(link),
             offers=[_offer(package, scales) for package in packages],
-            action=page_url(self._public_url, request.path_params["token"]),
+            action=self._links.page(request.path_params["token"]),
             nonce=secrets.token_urlsafe(16),
         )
 
@@ -191,7 +187,7 @@ class PurchasePage:
         package, nonce = (form.get(name, [""])[0] for name in ("package", "nonce"))
         if not package or _NONCE.fullmatch(nonce) is None:
             raise HTTPException(400)
-        url = page_url(self._public_url, request.path_params["token"])
+        url = self._links.page(request.path_params["token"])
         checkout = Checkout(
             tenant=link.tenant,
             request_id=_request_id(link, nonce, package),
@@ -207,7 +203,7 @@ class PurchasePage:
 
     async def _come_back(self, request: Request, link: Link) -> Response:
         order = await self._read_far(self._orders.glance, link.tenant, request.query_params.get("order", ""))
-        shop = page_url(self._public_url, request.path_params["token"])
+        shop = self._links.page(request.path_params["token"])
         if order.account_id != link.account_id:
             return self._pages.notice(404, "That did not work", _REFUSALS[Reason.ORDER_NOT_FOUND], shop=shop)
         look = _look(request.query_params.get("look", ""))

@@ -26,7 +26,8 @@ from ledger import (
 )
 from ledger.sales.payment import Payment
 from server.answering import Reader
-from server.purchase_links import new_link, page_url, token_of
+from server.config import Settings
+from server.purchase_links import PurchaseLinks, new_link, page_url, token_of
 from server.purchase_page import PurchasePage
 from tests.books import ACME, START, Clock, request_id
 from tests.server.http_asking import HttpAsking, ServedApp
@@ -146,17 +147,8 @@ def open_shop(url: str) -> Iterator[OpenShop]:
 
         def pages(public_url):
             read = Reader(executor)
-            page = PurchasePage(
-                ledger,
-                shop,
-                shop,
-                read=read,
-                read_far=read,
-                public_url=public_url,
-                link_secret=LINK_SECRET,
-                clock=clock,
-            )
-            return page.routes()
+            links = PurchaseLinks(ledger, Settings(public_url=public_url, link_secret=LINK_SECRET), clock)
+            return PurchasePage(ledger, shop, shop, links, read=read, read_far=read).routes()
 
         with ServedApp(pages=pages) as ask:
             yield OpenShop(shop=shop, ledger=ledger, clock=clock, ask=ask)
