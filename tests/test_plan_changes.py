@@ -6,7 +6,7 @@ from itertools import permutations
 import pytest
 
 from ledger import Change, EventState, PlaceHold, PlanContent
-from tests.books import capturing, releasing
+from tests.books import capturing, merging, opening, releasing
 from tests.sales import SUCCEEDED, Shop, account, days, line, lots, pay, plan, refund
 
 
@@ -325,6 +325,40 @@ def test_what_was_granted_by_what_was_known_is_put_right_by_what_is_told_later(p
     assert plans.sides() == (100 + 450 - 270, 0, 0)
     assert kept(plans) == {"in_1": 100, "in_a": 0, "in_b": 180, "in_c": 0, "in_d": 0}
     assert plans.ledger.audit("default").findings == ()
+
+
+def swapped(day, old, new):
+    """The lines of a change in mid-period between plans of one price."""
+    left = 30 - day
+    return (
+        line(day, 30, price=f"price_{old}", amount=-100 * left, proration=True),
+        line(day, 30, price=f"price_{new}", amount=100 * left, proration=True),
+    )
+
+
+@pytest.mark.parametrize("is_merged", [False, True])
+def test_what_an_invoice_turns_out_to_grant_later_goes_where_the_account_is(plans, clock, is_merged):
+    for name, change in (("late", Change.AT_RENEWAL), ("soon", Change.PRO_RATA)):
+        content = PlanContent(asset="calls", credits=20)
+        plans.billing.put_plan("default", plan(content, name=name, price=f"price_{name}", change=change))
+    for account_id in ("acme", "other"):
+        plans.ledger.execute(opening(account("calls", account_id)))
+    pay(plans, "in_1", line(0, 30))
+    clock.now = days(15)
+    pay(plans, "in_b", *swapped(15, "late", "soon"), at=15, minor_units=0)
+    clock.now += timedelta(hours=1)
+    plans.billing.settle_due()
+    plans.pending(plans.told)
+
+    if is_merged:
+        plans.ledger.execute(merging(account("calls"), account("calls", "other")))
+    pay(plans, "in_a", *swapped(10, "pro", "late"), at=10, minor_units=0)
+    plans.billing.settle_due()
+
+    # What was given up in the middle of the period is the first plan, for the other one waited for the renewal.
+    found = plans.ledger.balances("default", "other" if is_merged else "acme", "calls").balances[0]
+    assert (plans.sides(), found.available) == ((100 - 50, 0, 0), 10)
+    assert [order.look_again_at for order in plans.billing.orders("default").orders] == [None] * 3
 
 
 @pytest.mark.parametrize("ends", ["released", "captured"])

@@ -105,9 +105,10 @@ class Settling:
         The customer's credits may be in another account by now, and what it sells follows from its subscription too.
         """
         with self._database.read() as connection:
-            order = followed(connection, order)
-            known = _read_known(connection, order)
-            return order if known.subscription is None else restated(order, known.subscription), known
+            subscription = read_subscription(connection, order.subscription) if order.subscription else None
+            # What it sells comes first, for that says in which accounts it is.
+            order = followed(connection, order if subscription is None else restated(order, subscription))
+            return order, _read_known(connection, order, subscription)
 
     def check_order(self, order: Order) -> None:
         """Raises StaleError if an order is not as it was read: then it was somebody else who used its request_ids."""
@@ -255,8 +256,7 @@ def _open_accounts(connection: Connection, keys: Iterable[AccountKey]) -> frozen
     return frozenset(AccountKey(row.account_key) for row in found)
 
 
-def _read_known(connection: Connection, order: Order) -> Known:
-    subscription = read_subscription(connection, order.subscription) if order.subscription else None
+def _read_known(connection: Connection, order: Order, subscription: Subscription | None) -> Known:
     names = [] if subscription is None else others_of(subscription, order)
     found = {name: read_order(connection, name) for name in names}
     others = {name: followed(connection, other) for name, other in found.items() if other is not None}
