@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from ledger import Ledger, SaleRules, SpentPart
 from server.answering import Reader
 from server.billing_service import BillingService
-from server.config import PAGE_NEEDS, STRIPE_TEST_KEYS, Settings
+from server.config import PAGE_NEEDS, STRIPE_TEST_KEYS, WEBHOOK_NEEDS, Settings
 from server.far_threads import FarThreads
 from server.inbox import Inbox
 from server.payment_worker import PaymentWorker
@@ -55,7 +55,13 @@ class BillingSide:
         self._pages = FarThreads(STRIPE_PAGES_MAX, name="scrip-pages")
         self._storing = ThreadPoolExecutor(STORING_MAX, thread_name_prefix="scrip-webhook")
         self._read_far = Reader(self._far)
-        self._inbox: Inbox | None = None
+        self._inbox = Inbox(
+            self._billing,
+            secrets=[secret for secret in settings.stripe_webhook_secret.split(",") if secret],
+            livemode=livemode,
+            clock=clock,
+            noted=_unnoted if metrics is None else metrics.note_event,
+        )
         self._worker: PaymentWorker | None = None
         self._work: asyncio.Task[None] | None = None
         stripe = None
@@ -64,13 +70,6 @@ class BillingSide:
 
             note = _unnoted if metrics is None else metrics.note_stripe_call
             stripe = StripeApi(settings.stripe_api_key, settings.stripe_api_base, clock=clock, note=note)
-            self._inbox = Inbox(
-                self._billing,
-                secrets=[secret for secret in settings.stripe_webhook_secret.split(",") if secret],
-                livemode=livemode,
-                clock=clock,
-                noted=_unnoted if metrics is None else metrics.note_event,
-            )
             recharger = Recharger(self._billing, stripe, clock)
             self._worker = PaymentWorker(
                 self._billing,
@@ -88,12 +87,11 @@ class BillingSide:
 
     @property
     def takes_events(self) -> bool:
-        """True if there is a secret to know Stripe's events by."""
-        return self._inbox is not None and self._inbox.knows_secrets
+        """True if all is there that the webhook needs."""
+        return not self._settings.lacking(WEBHOOK_NEEDS)
 
     async def take_event(self, payload: bytes, signature: str) -> None:
         """See TakesEvents."""
-        assert self._inbox is not None, "without a key and a secret nobody is asked to take events"
         await asyncio.get_running_loop().run_in_executor(self._storing, self._inbox.take, payload, signature)
         if self._worker is not None:
             self._worker.wake()

@@ -62,11 +62,6 @@ class Inbox:
         self._noted = noted
         self._waiting: dict[str, _Waiting] = {}
 
-    @property
-    def knows_secrets(self) -> bool:
-        """True if there is a secret to know Stripe's events by."""
-        return bool(self._secrets)
-
     def take(self, payload: bytes, signature: str) -> None:
         """Stores an event, unless it was stored before; it is durable on return.
 

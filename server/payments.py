@@ -107,11 +107,11 @@ class Reconciled:
 class Payments:
     """What needs Stripe. Safe to use from many threads; every method may wait for Stripe.
 
-    stripe, inbox   None if payments are not configured
+    stripe   None if payments are not configured
     """
 
     def __init__(
-        self, billing: Billing, stripe: AsksStripe | None, inbox: Inbox | None, clock: Callable[[], datetime]
+        self, billing: Billing, stripe: AsksStripe | None, inbox: Inbox, clock: Callable[[], datetime]
     ) -> None:
         self._billing = billing
         self._stripe = stripe
@@ -179,7 +179,7 @@ class Payments:
 
         refuses   PAYMENTS_NOT_CONFIGURED, EVENT_NOT_FOUND, STRIPE_REFUSED, STRIPE_UNAVAILABLE
         """
-        if self._stripe is None or self._inbox is None:
+        if self._stripe is None:
             return _NOT_CONFIGURED
         event = self._billing.event(event_id)
         try:
@@ -206,7 +206,7 @@ class Payments:
         """
         if not 1 <= days <= RECONCILED_DAYS_MAX:
             raise malformed("days", f"must be 1 to {RECONCILED_DAYS_MAX}; it is {days}.")
-        if self._stripe is None or self._inbox is None:
+        if self._stripe is None:
             return _NOT_CONFIGURED
         found, missing = 0, []
         try:
@@ -223,7 +223,7 @@ class Payments:
             missing.reverse()
             missing.sort(key=lambda one: one.event.created_at)
             if post:
-                missing = [self._post(self._stripe, self._inbox, one.event) for one in missing]
+                missing = [self._post(self._stripe, one.event) for one in missing]
         except (StripeUnavailableError, StripeRefusedError) as error:
             return refusal_of(error)
         return Reconciled(events=tuple(missing), found=found)
@@ -244,11 +244,11 @@ class Payments:
             return FoundEvent(event=replace(event, payload=""), is_stored=False)
         return FoundEvent(event=replace(stored, payload=""), is_stored=True)
 
-    def _post(self, stripe: AsksStripe, inbox: Inbox, event: StripeEvent) -> FoundEvent:
+    def _post(self, stripe: AsksStripe, event: StripeEvent) -> FoundEvent:
         """Applies an event that is stored; one that cannot be applied does not keep the others from it."""
         stored = self._billing.event(event.event_id)
         if not isinstance(stored, Refused):
-            inbox.try_to_apply(stripe.whole(stored))
+            self._inbox.try_to_apply(stripe.whole(stored))
         return self._as_it_stands(event)
 
     def _take_to_stripe(self, stripe: AsksStripe, order: Order) -> Order | Refused:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from ledger import Checkout, Ledger, Reason
+from server.inbox import Inbox
 from server.payments import Payments
 from server.stripe_api import StripeApi
 from tests import sales
@@ -19,7 +20,8 @@ def linked(sqlite_url, clock):
     with FakeStripe(clock=lambda: int(clock().timestamp())) as stripe, Ledger(sqlite_url, clock=clock) as ledger:
         billing = ledger.billing()
         billing.create_package("default", sales.package())
-        yield Payments(billing, StripeApi(API_KEY, stripe.url, clock=clock), None, clock), billing, stripe
+        inbox = Inbox(billing, secrets=(), livemode=False, clock=clock, noted=lambda _state: None)
+        yield Payments(billing, StripeApi(API_KEY, stripe.url, clock=clock), inbox, clock), billing, stripe
 
 
 def by_link(payments: Payments, number: int, **fields) -> str:
