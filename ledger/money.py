@@ -9,7 +9,8 @@ lot: it was paid back, corrected away, or is the cost of another lot now. So the
 which order, and none is ever less than nothing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -290,36 +291,33 @@ def revenue_row(sold: SoldAs, before: Iterable[Moved], within: Iterable[Moved]) 
     within   what moved in it
     """
     moves = list(within)
-    costs = {sides: sum(move.cost for move in moves if money_sides(*move[:2]) == sides) for sides in _pairs(moves)}
-    amounts = _credits_moved(moves)
+    costs: Counter[Sides] = Counter()
+    for move in moves:
+        costs[money_sides(move.debit, move.credit)] += move.cost
     opening = sum(
         move.cost * ((credit is MoneyCode.DEFERRED) - (debit is MoneyCode.DEFERRED))
         for move in before
         for debit, credit in (money_sides(move.debit, move.credit),)
     )
     revenue, payments = MoneyCode.REVENUE, MoneyCode.PAYMENTS
-    undone = {code: costs.get((revenue, code), 0) for code in (payments, MoneyCode.ADJUSTMENTS)}
+    undone = {code: costs[revenue, code] for code in (payments, MoneyCode.ADJUSTMENTS)}
     return RevenueRow(
         package=sold.package,
         currency=sold.currency,
         opening=opening,
-        sold=costs.get((payments, MoneyCode.DEFERRED), 0),
+        sold=costs[payments, MoneyCode.DEFERRED],
         recognised=_net(costs, revenue) - sum(undone.values()),
         expired=_net(costs, MoneyCode.BREAKAGE),
-        returned=costs.get((MoneyCode.DEFERRED, payments), 0) + undone[payments],
+        returned=costs[MoneyCode.DEFERRED, payments] + undone[payments],
         adjusted=_net(costs, MoneyCode.ADJUSTMENTS) + undone[MoneyCode.ADJUSTMENTS],
         transferred=_net(costs, MoneyCode.TRANSFERS),
-        **amounts,
+        **_credits_moved(moves),
     )
 
 
-def _pairs(moves: Iterable[Moved]) -> set[Sides]:
-    return {money_sides(move.debit, move.credit) for move in moves}
-
-
-def _net(costs: Mapping[Sides, int], code: MoneyCode) -> int:
+def _net(costs: Counter[Sides], code: MoneyCode) -> int:
     """What went from deferred to a code, less what came back."""
-    return costs.get((MoneyCode.DEFERRED, code), 0) - costs.get((code, MoneyCode.DEFERRED), 0)
+    return costs[MoneyCode.DEFERRED, code] - costs[code, MoneyCode.DEFERRED]
 
 
 def _credits_moved(moves: Iterable[Moved]) -> dict[str, int]:

@@ -107,16 +107,14 @@ class RevenueReports:
         """The same of what has lapsed and is not written yet, line by line."""
         at = now if until is None else until - datetime.resolution
         for draft in self._trial_balances.unwritten_drafts(connection, at, tenant):
-            for entry in draft.entries:
-                if since is None or entry.effective_at >= since:
-                    for line in entry.lines:
-                        if line.lot is not None:
-                            terms = draft.lot(line.lot).terms
-                            sold = FREE if terms.cost is None else SoldAs(terms.package, terms.cost.currency)
-                            yield (
-                                sold,
-                                Moved(line.debit, line.credit, line.amount, line.cost.minor_units if line.cost else 0),
-                            )
+            within = (entry for entry in draft.entries if since is None or entry.effective_at >= since)
+            for line in (line for entry in within for line in entry.lines):
+                if line.lot is None:
+                    continue
+                terms = draft.lot(line.lot).terms
+                sold = FREE if terms.cost is None else SoldAs(terms.package, terms.cost.currency)
+                cost = 0 if line.cost is None else line.cost.minor_units
+                yield sold, Moved(line.debit, line.credit, line.amount, cost)
 
 
 def _written(

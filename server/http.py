@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ledger import DatabaseUnavailableError, MalformedError, NotDoneError
-from server.http_body import read_body
+from server.http_body import HUNG_UP, read_body
 from server.http_head import wrong_head
 from server.metrics import Metrics
 from server.stripe_signature import SignatureError
@@ -26,7 +26,6 @@ WEBHOOK_BYTES_MAX: Final = 1024 * 1024
 STORING_S: Final = 0.8
 # Of a request whose client has gone before it was answered; nobody is told.
 _GONE: Final = 499
-_CLOSE: Final = {"Connection": "close"}
 
 log = structlog.get_logger()
 
@@ -104,7 +103,7 @@ class _Watched:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         status = 0
-        app = self._app if (wrong := wrong_head(scope)) is None else PlainTextResponse(wrong, 400, _CLOSE)
+        app = self._app if (wrong := wrong_head(scope)) is None else PlainTextResponse(wrong, 400, HUNG_UP)
 
         async def note_and_send(message: Message) -> None:
             nonlocal status

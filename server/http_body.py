@@ -12,7 +12,8 @@ BODY_S: Final = 10.0
 # So much of a body that is too large is taken and dropped. A client that is still sending when it is hung up on does
 # not come to read why.
 DROPPED_BYTES_MAX: Final = 32 * 1024 * 1024
-_CLOSE: Final = {"Connection": "close"}
+# The headers of an answer after which nothing more of the client is read.
+HUNG_UP: Final = {"Connection": "close"}
 
 
 async def read_body(request: Request, bytes_max: int) -> bytes:
@@ -27,7 +28,7 @@ async def read_body(request: Request, bytes_max: int) -> bytes:
         async with asyncio.timeout(BODY_S), aclosing(request.stream()) as chunks:
             return await _gathered(chunks, bytes_max)
     except TimeoutError:
-        raise HTTPException(408, f"The body took longer than {BODY_S:g} s to come.", _CLOSE) from None
+        raise HTTPException(408, f"The body took longer than {BODY_S:g} s to come.", HUNG_UP) from None
 
 
 async def _gathered(chunks: AsyncIterator[bytes], bytes_max: int) -> bytes:
@@ -51,4 +52,4 @@ def _announced(request: Request) -> int:
 
 
 def _too_large(bytes_max: int) -> HTTPException:
-    return HTTPException(413, f"The body may have {bytes_max} bytes at most.", _CLOSE)
+    return HTTPException(413, f"The body may have {bytes_max} bytes at most.", HUNG_UP)
