@@ -192,7 +192,10 @@ class Payments:
             event = self._stripe.whole(event)
         except (StripeUnavailableError, StripeRefusedError) as error:
             return refusal_of(error)
-        return self._inbox.apply(event)
+        applied = self._inbox.apply(event)
+        # It may have been forgotten what it said. If it is set aside now, that is wanted again.
+        self._inbox.store(event)
+        return applied
 
     def reconcile(self, days: int, *, post: bool) -> Reconciled | Refused:
         """Compares the events of the last days at Stripe with those that are applied, one after the other.

@@ -111,8 +111,11 @@ def take_alarm(connection: Connection, event: StripeEvent) -> bool:
 
 
 def add_event(connection: Connection, event: StripeEvent) -> bool:
-    """Stores an event; False if it is there already."""
+    """Stores an event; False if it is there already. If it is set aside without what it said, that is kept again."""
     if read_event(connection, event.event_id) is not None:
+        aside = (stripe_events.c.state == EventState.SET_ASIDE.value, stripe_events.c.payload == "")
+        its = update(stripe_events).where(stripe_events.c.event_id == event.event_id, *aside)
+        connection.execute(its.values(payload=event.payload))
         return False
     row = {name: getattr(event, name) for name in stripe_events.c.keys()}  # noqa: SIM118 -- columns, not a mapping
     connection.execute(insert(stripe_events).values({**row, "state": event.state.value, "livemode": event.livemode}))

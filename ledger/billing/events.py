@@ -24,10 +24,14 @@ class Events(Desk):
     """Events. One that is stored is RECEIVED until it is applied, ignored or set aside."""
 
     def store_event(self, event: StripeEvent) -> bool:
-        """Stores an event as RECEIVED; False, and nothing is changed, if it was stored before."""
+        """Stores an event as RECEIVED; False if it was stored before.
+
+        Then nothing is changed, unless it is set aside again after it was forgotten what it said: that is kept again.
+        """
         with self._database.read() as connection:
-            if read_event(connection, event.event_id) is not None:
-                return False
+            known = read_event(connection, event.event_id)
+        if known is not None and (known.payload or known.state is not EventState.SET_ASIDE):
+            return False
         is_new = [False]
 
         def write(connection: Connection) -> None:

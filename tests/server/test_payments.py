@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 import requests
-from scrip.v1.billing_service_pb2 import Order, Package, PackageContent, StripeEvent
+from scrip.v1.billing_service_pb2 import Order, Package, PackageContent, Plan, StripeEvent
 from scrip.v1.types_pb2 import SOURCE_PURCHASE, Memo
 
 from ledger import Billing
@@ -369,6 +369,32 @@ def test_what_events_said_is_forgotten_in_time_and_that_they_came_is_not(sqlite_
         assert buyer.ask("ReplayStripeEvent", event_id=events[-1]["id"]).event.state == StripeEvent.STATE_APPLIED
         buyer.hear(events)
         assert (buyer.available(), buyer.grants()) == (200, 2)
+
+
+def test_what_an_event_said_is_kept_again_if_its_replay_sets_it_aside(sqlite_url, clock, monkeypatch):
+    monkeypatch.setattr(payment_worker, "FORGETTING_S", 0.01)
+    with paying(sqlite_url, clock, stripe_payload_days=7) as buyer:
+        buyer.stripe.world.price("price_pro", 1000, currency="eur", interval="month")
+        plan = Plan(plan="pro", title="Pro", stripe_prices=["price_pro"], active=True)
+        plan.contents.add(unlimited=True)
+        buyer.ask("PutPlan", plan=plan)
+        events = buyer.pay(buyer.order(package=None, plan="pro"))
+        buyer.hear(events)
+        clock.now += 8 * DAY
+        eventually(lambda: payloads(sqlite_url) == {})
+        buyer.ask("DefineAsset", asset="calls", scale=0)
+        plan.contents.add(asset="calls", unlimited=True)
+        buyer.ask("PutPlan", plan=plan)
+        for call in ("OpenAccount", "CloseAccount"):
+            buyer.ask(call, asset="calls")
+
+        (begun,) = [event["id"] for event in events if event["type"] == "customer.subscription.created"]
+        event = buyer.ask("ReplayStripeEvent", event_id=begun).event
+        kept = payloads(sqlite_url)
+        found = buyer.ask("Reconcile", days=30, post=True).events
+
+        assert (event.state, kept) == (StripeEvent.STATE_SET_ASIDE, {"set_aside": 1})
+        assert [(one.event_id, one.state) for one in found] == [(begun, StripeEvent.STATE_SET_ASIDE)]
 
 
 def payloads(url: str) -> dict[str, int]:
