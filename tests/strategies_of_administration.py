@@ -92,7 +92,9 @@ class Administrator(Asker):
         account = self.account(lambda purse: purse.status != "closed" and any(map(purse.gone, purse.packs)))
         purse = self.settled(account)
         gone = {} if purse is None else {number: purse.gone(number) for number in purse.packs}
-        number = self.of([number for number, amount in gone.items() if amount], [*gone])
+        ran_out = [number for number, amount in gone.items() if amount]
+        paid = [number for number in ran_out if purse is not None and purse.packs[number].cost]
+        number = self.of((paid or ran_out) if self.happens(one_in=2) else ran_out, [*gone])
         expires_at, ttl = self.one_of([(None, None), (self.instant(self.now), None), (None, self.span())])
         amount = self.amount(gone.get(number, 1))
         return RollOver(**self.part(account), lot=number, amount=amount, expires_at=expires_at, ttl=ttl)
