@@ -315,10 +315,12 @@ class Player:
         for hours, happening in enumerate(month.happens):
             # However long it took to tell what was before.
             self.clock.now = max(self.clock.now, moment + hours * HOUR)
-            if self.model.owed:
-                # It is repaid by what is granted once it is told.
+            # What is owed is repaid by the first that is granted once it is told: so one thing is told at a time.
+            if is_owed := self.model.owed > 0:
                 self._compare()
             self._happen(happening)
+            if is_owed:
+                self._compare()
         self._compare()
 
     def _spend(self, part, *, is_fresh=False):
