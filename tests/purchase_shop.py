@@ -52,6 +52,15 @@ class Told:
     shapes: tuple[Shape, ...] = (Shape.NEW,)
 
 
+def told_three_ways(life):
+    """As it happened; in an order and in shapes that the life draws; and in another, in both shapes."""
+    return (
+        Told(),
+        Told(seed=life.seed, shapes=life.shapes),
+        Told(seed=life.seed + 1, shapes=(Shape.OLD, Shape.NEW)),
+    )
+
+
 class Shop:
     """One tenant. What is sold is set once; then things happen at Stripe through `world`."""
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ledger import Granted, Plan, PlanContent, SaleRules
 from ledger.sales.calendar import stretches
 from tests.books import MICROSECOND
-from tests.purchase_shop import ACCOUNT, SHAPES, Shop, Told, assert_always
+from tests.purchase_shop import ACCOUNT, SHAPES, Shop, assert_always, told_three_ways
 
 DAY = timedelta(days=1)
 PAID_FOR = {"quarter": ("month", 3), "year": ("year", 1)}
@@ -173,7 +173,7 @@ class Player:
 def check(life, ledger, clock):
     """The same credits at every instant, however it is told, and the same money in the end."""
     nets = []
-    for told in (Told(), Told(seed=life.seed, shapes=life.shapes), Told(seed=life.seed + 1, shapes=SHAPES[2])):
+    for told in told_three_ways(life):
         clock.now = life.began
         shop = Shop(ledger, clock, f"y{next(_tenants)}", told=told, rules=SaleRules())
         player = Player(life, shop, clock)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import strategies as st
 
 from ledger import Money, Package, PackageContent, SaleRules, SpentPart
-from tests.purchase_shop import SHAPES, Shop, Told, assert_alike, assert_always
+from tests.purchase_shop import SHAPES, Shop, assert_alike, assert_always, told_three_ways
 from tests.stripe_shapes import Shape
 
 TROUBLES = ["refund", "pending", "finish", "fail", "dispute", "inquiry", "withdraw", "reinstate", "win", "lose"]
@@ -328,12 +328,6 @@ def is_taken(dispute):
 def is_undecided(dispute):
     is_closed = dispute["status"] in {"won", "lost", "warning_closed"}
     return not is_closed and not dispute["balance_transactions"]
-
-
-def told_three_ways(life):
-    yield Told()
-    yield Told(seed=life.seed, shapes=life.shapes)
-    yield Told(seed=life.seed + 1, shapes=(Shape.OLD, Shape.NEW))
 
 
 def check(life, ledger, clock):

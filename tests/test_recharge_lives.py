@@ -33,7 +33,7 @@ from server.recharging import Recharger
 from server.stripe_api import metadata_of
 from server.stripe_events import read_object
 from tests.books import START
-from tests.purchase_shop import ACCOUNT, SHAPES, Shop, Told, assert_always
+from tests.purchase_shop import ACCOUNT, SHAPES, Shop, assert_always, told_three_ways
 from tests.stripe_world import StripeSaysNoError
 
 HOUR = timedelta(hours=1)
@@ -305,10 +305,11 @@ class Player:
 
 def check(life, ledger, clock, others=()):
     """The same charges and the same books, whoever decides, and however it is told; each with what was agreed to."""
+    as_it_happened, in_its_order, in_another = told_three_ways(life)
     ways = [
-        (Told(), [ledger], False),
-        (Told(seed=life.seed, shapes=life.shapes), [ledger, *(others or [ledger])], False),
-        (Told(seed=life.seed + 1, shapes=SHAPES[2]), [ledger, *(others or [ledger])], True),
+        (as_it_happened, [ledger], False),
+        (in_its_order, [ledger, *(others or [ledger])], False),
+        (in_another, [ledger, *(others or [ledger])], True),
     ]
     for told, ledgers, is_late in ways:
         clock.now = START

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ledger import Change, Plan, PlanContent, Rollover, SaleRules
 from tests.books import START
-from tests.purchase_shop import SHAPES, Shop, Told, assert_alike, assert_always
+from tests.purchase_shop import SHAPES, Shop, assert_alike, assert_always, told_three_ways
 from tests.stripe_shapes import Shape
 
 HOUR = timedelta(hours=1)
@@ -461,7 +461,7 @@ class Player:
 def check(life, ledger, clock):
     """The same books, however it was told; as in test_purchase_lives, what is given back may be off by a minor unit."""
     money, given_back = [], 0
-    for told in (Told(), Told(seed=life.seed, shapes=life.shapes), Told(seed=life.seed + 1, shapes=SHAPES[2])):
+    for told in told_three_ways(life):
         # Of months of another length, other parts are billed.
         clock.now = START
         shop = Shop(ledger, clock, f"s{next(_tenants)}", told=told, rules=SaleRules())

@@ -17,7 +17,7 @@ from ledger.billing.event_records import (
 from ledger.billing.settling import Desk
 from ledger.outcome import Reason, Refused
 from ledger.sales.model import EventState, StripeEvent
-from ledger.writer import StaleError, decided_again
+from ledger.writer import StaleError
 
 
 class Events(Desk):
@@ -62,15 +62,15 @@ class Events(Desk):
         self._settling.write(lambda connection: mark_event(connection, event_id, EventState.IGNORED))
         return self.event(event_id)
 
-    def set_event_aside(self, event_id: str, why: str, refs: tuple[str, ...] = ()) -> StripeEvent | Refused:
-        """Marks an event as SET_ASIDE; it is RECEIVED again once one of these refs is known.
+    def set_event_aside(self, event_id: str, why: str) -> StripeEvent | Refused:
+        """Marks an event as SET_ASIDE, until somebody replays it.
 
         refuses   EVENT_NOT_FOUND
         """
         event = self.event(event_id)
         if isinstance(event, Refused):
             return event
-        decided_again(lambda: self._set_aside(event_id, why, refs))
+        self._set_aside(event_id, why, ())
         return self.event(event_id)
 
     def alarms_due(self, limit: int = 100) -> tuple[StripeEvent, ...]:

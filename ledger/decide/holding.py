@@ -1,7 +1,7 @@
 """Setting credits aside, and what becomes of them."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ledger.administration import HoldLot
 from ledger.chart import Code
@@ -48,20 +48,14 @@ def place_hold(states: States, operation: PlaceHold, now: datetime) -> Accepted 
         return drawn
     draws, lines = drawn
 
-    expires_at = draft.at + (operation.ttl or HOLD_TTL_DEFAULT)
-    hold = Hold(
-        number=draft.account.seq + 1,
-        operation=operation.used_for,
+    hold = _placed(
+        draft,
+        operation.ttl or HOLD_TTL_DEFAULT,
         amount=estimate.amount,
-        captured=0,
-        tolerance=operation.tolerance,
         drawn=draws,
+        operation=operation.used_for,
+        tolerance=operation.tolerance,
         held_lots=operation.held_lots,
-        placed_at=draft.at,
-        expires_at=expires_at,
-        due_at=expires_at,
-        state=HoldState.OPEN,
-        ended_at=None,
     )
     # What is counted is what the capture tells.
     entry = draft.post(
@@ -82,24 +76,39 @@ def hold_lot(states: States, operation: HoldLot, now: datetime) -> Accepted | Re
     remaining = draft.lot(operation.lot).remaining
     amount = remaining if operation.amount is None else min(operation.amount, remaining)
     draws = (Draw(lot=operation.lot, amount=amount),) if amount else ()
-    expires_at = draft.at + operation.ttl
-    hold = Hold(
+    hold = _placed(draft, operation.ttl, amount=amount, drawn=draws, lot=operation.lot)
+    lines = lines_of(draws, Code.AVAILABLE, Code.HELD)
+    return accepted(state, draft, draft.post(EntryKind.HOLD, lines, request=operation, hold=hold))
+
+
+def _placed(
+    draft: Draft,
+    ttl: timedelta,
+    *,
+    amount: int,
+    drawn: tuple[Draw, ...],
+    lot: int | None = None,
+    operation: str = "",
+    tolerance: int = 0,
+    held_lots: HeldLots = HeldLots.HONOUR,
+) -> Hold:
+    """A hold that the next entry places."""
+    expires_at = draft.at + ttl
+    return Hold(
         number=draft.account.seq + 1,
-        operation="",
-        lot=operation.lot,
+        operation=operation,
+        lot=lot,
         amount=amount,
         captured=0,
-        tolerance=0,
-        drawn=draws,
-        held_lots=HeldLots.HONOUR,
+        tolerance=tolerance,
+        drawn=drawn,
+        held_lots=held_lots,
         placed_at=draft.at,
         expires_at=expires_at,
         due_at=expires_at,
         state=HoldState.OPEN,
         ended_at=None,
     )
-    lines = lines_of(draws, Code.AVAILABLE, Code.HELD)
-    return accepted(state, draft, draft.post(EntryKind.HOLD, lines, request=operation, hold=hold))
 
 
 def increase_hold(states: States, operation: IncreaseHold, now: datetime) -> Accepted | Refused:

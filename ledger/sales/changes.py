@@ -239,10 +239,11 @@ def taken_by_changes(
     sales: list[_Sale] = []
 
     def sell(order_id: str, *, is_change: bool, place: tuple[str, Stretch] | None) -> None:
-        order = orders.get(order_id)
-        for sold in () if order is None else order.sold:
+        if (order := orders.get(order_id)) is None:
+            return
+        for sold in order.sold:
             is_it = place is None or place == (sold.asset, sold.stretch)
-            if order is not None and sold.credits and sold.is_change == is_change and is_it:
+            if sold.credits and sold.is_change == is_change and is_it:
                 sales.append(_Sale(order_id, sold.name, sold.asset, sold.stretch, unspent(order, sold)))
 
     sell(base.order_id, is_change=False, place=None)
